@@ -1,0 +1,330 @@
+//! Messages on init's control socket (`control.sock`).
+//!
+//! Both sides send a [`Hello`] first. Then the client sends a [`Request`] and
+//! reads [`Response`]s until one that [`Response::is_last`]; then it may send
+//! the next. Every malformed input is answered with [`Response::Error`] and
+//! the connection is closed.
+//!
+//! Descriptors travel by SCM_RIGHTS with the first byte of their frame.
+
+use serde::{Deserialize, Serialize};
+
+use crate::log::LogRecord;
+use crate::{Millis, ServiceName, Signal};
+
+/// The name, in LISTEN_FDNAMES, of the listening socket that the runtime hands
+/// to init. Whoever holds its path on the host may do everything.
+pub const CONTROL_FD_NAME: &str = "holdall-control";
+
+/// The name, in LISTEN_FDNAMES, of the FIFO (opened read and write, so that no
+/// reader's death breaks it) into which init writes [`LogRecord`]s, one JSON a
+/// line. With it, nothing of the services goes to init's own stdout.
+pub const LOG_FD_NAME: &str = "holdall-log";
+
+/// The socket's file name below the run directory.
+pub const SOCKET_NAME: &str = "control.sock";
+
+/// What each side says first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`crate::PROTOCOL_VERSION`] of the speaker.
+    pub version: u32,
+    /// The program and its release, for people.
+    pub program: String,
+}
+
+/// What a client asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// The state of the box and its services: [`Response::Status`].
+    Status,
+    /// Bring services up (all where the list is empty), with what they depend
+    /// on; [`Response::Done`] once they are ready (or, for a oneshot, done).
+    Start {
+        /// Which.
+        services: Vec<ServiceName>,
+    },
+    /// Take services down, dependants first; [`Response::Done`] once no
+    /// process of them is left.
+    Stop {
+        /// Which; all where empty.
+        services: Vec<ServiceName>,
+    },
+    /// Stop and start again just these; dependants stay up.
+    Restart {
+        /// Which; all where empty.
+        services: Vec<ServiceName>,
+    },
+    /// Send a signal to the main process of each.
+    Signal {
+        /// Which.
+        services: Vec<ServiceName>,
+        /// What.
+        signal: Signal,
+    },
+    /// Is the box healthy? [`Response::Health`].
+    Health {
+        /// In which sense.
+        kind: HealthKind,
+    },
+    /// The newest lines of the log: [`Response::Log`] each, then
+    /// [`Response::Done`] unless `follow`.
+    Logs {
+        /// Of these services; of all and of init where empty.
+        services: Vec<ServiceName>,
+        /// At most this many lines.
+        tail: Option<u32>,
+        /// Then every new line, until the client hangs up.
+        follow: bool,
+    },
+    /// Run a program in the box, as a child of init. Without `tty` the frame
+    /// carries three descriptors: the program's stdin, stdout and stderr
+    /// (pipes: a client never sends its own). Answered by
+    /// [`Response::Started`], then [`Response::Exited`].
+    Exec(Exec),
+    /// Signal the program of the [`Request::Exec`] that is under way on this
+    /// very connection (its whole group). Not answered.
+    ExecSignal {
+        /// What.
+        signal: Signal,
+    },
+    /// Versions: [`Response::Version`].
+    Version,
+}
+
+/// A program to run in the box.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exec {
+    /// Program and arguments; the program is looked up in PATH.
+    pub argv: Vec<String>,
+    /// `NAME=value`, added to init's own environment.
+    #[serde(default)]
+    pub env: Vec<String>,
+    /// The working directory; init's own where none.
+    #[serde(default)]
+    pub dir: Option<String>,
+    /// `user[:group]` by name or number; init's own where none.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// Open a terminal of the box's own devpts for it; its master comes back
+    /// with [`Response::Started`].
+    #[serde(default)]
+    pub tty: Option<WindowSize>,
+}
+
+/// A terminal's size in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowSize {
+    /// Height.
+    pub rows: u16,
+    /// Width.
+    pub columns: u16,
+}
+
+/// The three questions an engine asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HealthKind {
+    /// Have all essential services been ready once?
+    Started,
+    /// Are all essential services ready now?
+    Ready,
+    /// Does init answer, and has no essential service been given up?
+    Live,
+    /// `Ready` until the first time ready, `Live` after.
+    Auto,
+}
+
+/// What init answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "re", rename_all = "snake_case")]
+pub enum Response {
+    /// It is done.
+    Done,
+    /// It can't be done; the request changed nothing beyond what the text
+    /// says.
+    Error {
+        /// For programs.
+        kind: ErrorKind,
+        /// For people: lower case, no period.
+        message: String,
+    },
+    /// See [`Request::Status`].
+    Status(Status),
+    /// See [`Request::Health`].
+    Health {
+        /// The answer.
+        healthy: bool,
+        /// Why not, one line.
+        reason: String,
+    },
+    /// See [`Request::Logs`].
+    Log(LogRecord),
+    /// The program of an exec runs. With a terminal, the frame carries its
+    /// master.
+    Started {
+        /// Its process, in the box's numbering.
+        pid: u32,
+    },
+    /// The program of an exec is gone, and its descriptors are closed by init.
+    Exited {
+        /// Its exit code, or 128 + signal.
+        code: u8,
+    },
+    /// See [`Request::Version`].
+    Version {
+        /// The release.
+        release: String,
+        /// [`crate::PROTOCOL_VERSION`].
+        protocol: u32,
+    },
+}
+
+impl Response {
+    /// Whether the request that this answers is finished with it.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        match self {
+            Self::Log(_) | Self::Started { .. } => false,
+            Self::Done
+            | Self::Error { .. }
+            | Self::Status(_)
+            | Self::Health { .. }
+            | Self::Exited { .. }
+            | Self::Version { .. } => true,
+        }
+    }
+}
+
+/// Why a request failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// The message can't be understood.
+    Malformed,
+    /// No service of that name.
+    UnknownService,
+    /// The peer may not ask that.
+    Denied,
+    /// The service failed, or was given up, before it came to the state that
+    /// was asked for.
+    Failed,
+    /// The box is stopping.
+    ShuttingDown,
+    /// The program isn't there (exec): exit code 127.
+    NotFound,
+    /// The program can't be executed (exec): exit code 126.
+    NotExecutable,
+    /// Init has no descriptors, memory or processes left for it.
+    Exhausted,
+}
+
+/// The box as init sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Every essential service is ready.
+    pub ready: bool,
+    /// They have all been ready at least once since the boot.
+    pub has_been_ready: bool,
+    /// An ordered stop is under way.
+    pub stopping: bool,
+    /// One entry a service, in start order.
+    pub services: Vec<ServiceStatus>,
+}
+
+/// One service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    /// Its name.
+    pub name: ServiceName,
+    /// What it does now.
+    pub state: State,
+    /// What its probe says; none without one or before its first answer.
+    pub health: Option<HealthState>,
+    /// Its main process, in the box's numbering.
+    pub pid: Option<u32>,
+    /// Since it entered [`Self::state`].
+    pub since: Millis,
+    /// How often it was started again after its first start.
+    pub restarts: u32,
+    /// How it ended last.
+    pub last_exit: Option<Exit>,
+    /// Until the next start, in [`State::Backoff`].
+    pub next_start: Option<Millis>,
+    /// The words of its newest failed probe or failed start.
+    pub message: Option<String>,
+}
+
+/// The states of a service; [`crate::control`] carries what `supervise`
+/// decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Down, and meant to be.
+    Stopped,
+    /// Waits for what it depends on.
+    Waiting,
+    /// Spawned, not ready yet.
+    Starting,
+    /// Up, and its dependants may start.
+    Ready,
+    /// Up, but its probe fails.
+    Unhealthy,
+    /// Being stopped.
+    Stopping,
+    /// Will be started again at a known time.
+    Backoff,
+    /// Ended by itself and stays so (a oneshot: done).
+    Exited,
+    /// Given up.
+    Fatal,
+}
+
+/// What a probe says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HealthState {
+    /// Not yet sure (before the first success).
+    Starting,
+    /// The newest answer was good.
+    Healthy,
+    /// As many failures in a row as the manifest allows.
+    Unhealthy,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Exit {
+    /// It returned this code.
+    Code(u8),
+    /// This signal ended it.
+    Signal(Signal),
+}
+
+impl Exit {
+    /// The exit code that a shell would show: 128 + n for a signal.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) => 128_u8.saturating_add(signal.number()),
+        }
+    }
+
+    /// Whether the program says that all is well.
+    #[must_use]
+    pub fn success(self) -> bool {
+        self == Self::Code(0)
+    }
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit {code}"),
+            Self::Signal(signal) => write!(f, "SIG{signal}"),
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! What the parts of holdall say to each other: service names, the service
+//! manifest that the builder writes and the init reads, and control messages.
+//!
+//! This crate never does I/O: it turns bytes into checked values and back.
+#![forbid(unsafe_code)]
+
+pub mod control;
+pub mod frame;
+pub mod log;
+pub mod manifest;
+pub mod millis;
+pub mod name;
+pub mod signal;
+
+pub use manifest::Manifest;
+pub use millis::Millis;
+pub use name::ServiceName;
+pub use signal::Signal;
+
+/// The version of the control protocol, sent in [`control::Hello`]. A newer
+/// host drives an older init, so this grows only with messages that an older
+/// peer would misread.
+pub const PROTOCOL_VERSION: u32 = 1;

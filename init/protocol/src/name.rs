@@ -1,0 +1,95 @@
+//! Names of services.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// The longest name, in bytes: the limit of a DNS label, so that a service's
+/// name can be a host name.
+pub const MAX_LEN: usize = 63;
+
+/// A service's name: lower-case letters, digits, `-`, `_` and `.`, beginning
+/// with a letter or digit, at most [`MAX_LEN`] bytes. It is safe as a file
+/// name, as a log prefix and after the slash of `BOX/SERVICE`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ServiceName(Box<str>);
+
+/// Why a text is no service name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// The text is empty.
+    #[error("name is empty")]
+    Empty,
+    /// The text is longer than [`MAX_LEN`].
+    #[error("name is longer than {MAX_LEN} bytes")]
+    TooLong,
+    /// A character that isn't allowed there.
+    #[error("name has {found:?} where only {allowed} may stand")]
+    Character {
+        /// The character found.
+        found: char,
+        /// What may stand in its place.
+        allowed: &'static str,
+    },
+}
+
+impl ServiceName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ServiceName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if text.is_empty() {
+            return Err(NameError::Empty);
+        }
+        if text.len() > MAX_LEN {
+            return Err(NameError::TooLong);
+        }
+        for (at, found) in text.chars().enumerate() {
+            let letter = found.is_ascii_lowercase() || found.is_ascii_digit();
+            if at == 0 && !letter {
+                let allowed = "a lower-case letter or digit";
+                return Err(NameError::Character { found, allowed });
+            }
+            if !letter && !matches!(found, '-' | '_' | '.') {
+                let allowed = "lower-case letters, digits, '-', '_' and '.'";
+                return Err(NameError::Character { found, allowed });
+            }
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl TryFrom<String> for ServiceName {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl From<ServiceName> for String {
+    fn from(name: ServiceName) -> Self {
+        name.0.into()
+    }
+}
+
+impl fmt::Display for ServiceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for ServiceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}

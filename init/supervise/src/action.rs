@@ -1,0 +1,149 @@
+//! Everything that the supervisor wants done.
+
+use holdall_protocol::control::{ErrorKind, Exit};
+use holdall_protocol::{Millis, Signal};
+
+use crate::ServiceId;
+
+/// One thing to do, now and without waiting. A failed action comes back as an
+/// event.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Start the service's main process. Answered by `Spawned` or
+    /// `SpawnFailed`.
+    Spawn {
+        /// Which.
+        service: ServiceId,
+    },
+    /// Signal the service's process group, then send CONT, so that a stopped
+    /// process hears it.
+    Signal {
+        /// Which.
+        service: ServiceId,
+        /// What.
+        signal: Signal,
+    },
+    /// End every process of the service, whatever it did to get away. Answered
+    /// by `Cleared` once none is left (and by `Exited` too, if the main process
+    /// was alive).
+    KillAll {
+        /// Which.
+        service: ServiceId,
+    },
+    /// Ask the service for its health, once, bounded by its own timeout.
+    /// Answered by `Probed`.
+    Probe {
+        /// Which.
+        service: ServiceId,
+    },
+    /// Forget the probe that is under way: end its processes; no answer.
+    CancelProbe {
+        /// Of which.
+        service: ServiceId,
+    },
+    /// Start the foreground command. Answered by `ForegroundSpawned` or
+    /// `ForegroundFailed`.
+    SpawnForeground,
+    /// Signal the foreground command's group, then send CONT.
+    SignalForeground {
+        /// What.
+        signal: Signal,
+    },
+    /// Answer a client.
+    Reply {
+        /// The number of its request.
+        request: u64,
+        /// How it went.
+        result: Result<(), Refusal>,
+    },
+    /// Say what happened, in the log.
+    Note(Note),
+    /// Nothing is left to do and no child is left alive: exit.
+    Exit {
+        /// With this code.
+        code: u8,
+    },
+}
+
+/// Why a request failed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Refusal {
+    /// For programs.
+    pub kind: ErrorKind,
+    /// For people: lower case, no period.
+    pub message: String,
+}
+
+/// Something worth a line in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Note {
+    /// The service became ready.
+    Ready {
+        /// Which.
+        service: ServiceId,
+        /// Since its start.
+        after: Millis,
+    },
+    /// Its main process ended.
+    Exited {
+        /// Whose.
+        service: ServiceId,
+        /// How.
+        exit: Exit,
+        /// After how long.
+        after: Millis,
+        /// It was asked to.
+        expected: bool,
+    },
+    /// It will be started again.
+    Restarting {
+        /// Which.
+        service: ServiceId,
+        /// After this wait.
+        delay: Millis,
+        /// Restarts so far, this one included.
+        restarts: u32,
+    },
+    /// It could not be started.
+    SpawnFailed {
+        /// Which.
+        service: ServiceId,
+        /// Why.
+        reason: String,
+    },
+    /// Its probe failed as often as allowed.
+    Unhealthy {
+        /// Which.
+        service: ServiceId,
+        /// The last probe's words.
+        reason: String,
+    },
+    /// Its probe succeeds again.
+    Recovered {
+        /// Which.
+        service: ServiceId,
+    },
+    /// It is given up. The shell prints the last lines of its log with this.
+    GivenUp {
+        /// Which.
+        service: ServiceId,
+        /// How it ended last.
+        exit: Exit,
+        /// How many failures.
+        failures: u32,
+        /// The box stops for it.
+        essential: bool,
+    },
+    /// It did not end in time and is killed.
+    KillAfterTimeout {
+        /// Which.
+        service: ServiceId,
+    },
+    /// An ordered stop begins.
+    Stopping,
+    /// Every essential service is ready: said at each change to ready.
+    BoxReady {
+        /// Since the boot.
+        after: Millis,
+    },
+}

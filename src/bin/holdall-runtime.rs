@@ -1,0 +1,6 @@
+//! `holdall-runtime`: the OCI runtime that docker, podman and containerd call.
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    std::process::ExitCode::SUCCESS
+}
