@@ -1,0 +1,1 @@
+//! Boxes: running or stopped containers made from an image, without a daemon.

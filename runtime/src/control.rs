@@ -1,0 +1,1 @@
+//! The client of init's control socket.
