@@ -1,0 +1,53 @@
+# Two commands for a fresh Debian machine, as root, from a clean clone:
+#   make demo    build a real multi-service image, run it, break it, watch it heal
+#   make test    pass every test
+# Both do all set-up themselves.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+# What building holdall needs, what holdall calls, and what only tests use.
+BUILD_PACKAGES := gcc libc6-dev
+RUN_PACKAGES   := mmdebstrap debian-archive-keyring
+DEMO_PACKAGES  := curl
+TEST_PACKAGES  := strace busybox-static python3 skopeo umoci
+
+.PHONY: help demo test check build setup setup-test clean
+
+help:
+	@sed -n '1,4s/^# \{0,1\}//p' Makefile
+
+# Installs only what is missing, so that a second run needs no network.
+define install
+missing=$$(for p in $(1); do dpkg-query -W -f='$${db:Status-Status}' $$p 2>/dev/null | grep -qx installed || echo $$p; done); \
+if [ -n "$$missing" ]; then \
+  [ "$$(id -u)" = 0 ] || { echo "make: installing $$missing needs root" >&2; exit 1; }; \
+  apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+fi
+endef
+
+setup:
+	@command -v cargo >/dev/null || { echo "make: cargo is missing: install Rust 1.95 or newer (https://rustup.rs)" >&2; exit 1; }
+	@$(call install,$(BUILD_PACKAGES) $(RUN_PACKAGES) $(DEMO_PACKAGES))
+
+setup-test: setup
+	@$(call install,$(TEST_PACKAGES))
+	@cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest
+
+build: setup
+	cargo build --release --locked --quiet
+
+demo: build
+	@examples/demo
+
+test: setup-test
+	cargo nextest run --workspace --locked
+
+# The gate in front of the tests: format, lints, documentation.
+check: setup
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
+
+clean:
+	cargo clean
