@@ -1,0 +1,1 @@
+//! Compressed streams, told apart by their first bytes.
