@@ -1,7 +1,32 @@
 //! The OCI runtime, and boxes on top of it.
+//!
+//! This crate never clones a container inside the program that uses it: every
+//! verb re-executes the program under the name `holdall-runtime`, so that
+//! threads, open files and locks of the caller never meet a container. It
+//! never runs an external program, and keeps no daemon.
 #![deny(unsafe_code)]
 
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::ExitCode;
+
 pub mod boxes;
+mod cli;
 pub mod control;
 pub mod dirs;
+pub mod oci;
 pub mod ports;
+pub mod step;
+#[expect(unsafe_code, reason = "system calls that nix does not have")]
+mod sys;
+
+/// Becomes one of the crate's own programs if this process was started as one
+/// of them (by the name in `argv[0]`): the first call of every `main`.
+#[must_use]
+pub fn multicall() -> Option<ExitCode> {
+    let name = std::env::args_os().next()?;
+    match Path::new(&name).file_name().and_then(OsStr::to_str)? {
+        "holdall-runtime" => Some(cli::main()),
+        _ => None,
+    }
+}

@@ -1,0 +1,2 @@
+//! System call filters.
+pub mod profile;
