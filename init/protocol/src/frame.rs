@@ -62,12 +62,16 @@ impl Decoder {
     /// # Errors
     /// After an error the stream has lost its place: close it.
     pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
-        let Some(header) = self.pending.first_chunk::<HEADER>() else { return Ok(None) };
+        let Some(header) = self.pending.first_chunk::<HEADER>() else {
+            return Ok(None);
+        };
         let length = usize::try_from(u32::from_le_bytes(*header)).unwrap_or(usize::MAX);
         if length > MAX_BODY {
             return Err(FrameError::TooLong(length));
         }
-        let Some(body) = self.pending.get(HEADER..HEADER + length) else { return Ok(None) };
+        let Some(body) = self.pending.get(HEADER..HEADER + length) else {
+            return Ok(None);
+        };
         let message = serde_json::from_slice(body).map_err(FrameError::Malformed)?;
         self.pending.drain(..HEADER + length);
         Ok(Some(message))

@@ -4,15 +4,20 @@
 //! This crate never does I/O: it turns bytes into checked values and back.
 #![forbid(unsafe_code)]
 
+pub mod account;
 pub mod control;
+pub mod decode;
+pub mod diagnostic;
 pub mod frame;
 pub mod log;
 pub mod manifest;
 pub mod millis;
 pub mod name;
 pub mod signal;
+pub mod suggest;
 
-pub use manifest::Manifest;
+pub use diagnostic::Diagnostic;
+pub use manifest::{Manifest, Reader};
 pub use millis::Millis;
 pub use name::ServiceName;
 pub use signal::Signal;

@@ -8,6 +8,18 @@ use std::collections::BTreeMap;
 
 use crate::{Millis, ServiceName, Signal};
 
+mod check;
+mod graph;
+mod health;
+mod parse;
+mod ports;
+mod profile;
+mod service;
+mod write;
+
+pub use parse::Reader;
+pub use profile::UnknownProfile;
+
 /// A set of services, checked: every dependency exists and there is no cycle,
 /// listen names and ports don't clash.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -32,7 +44,9 @@ pub struct InitSettings {
 
 impl Default for InitSettings {
     fn default() -> Self {
-        Self { stop_timeout: Millis::from_secs(9) }
+        Self {
+            stop_timeout: Millis::from_secs(9),
+        }
     }
 }
 
@@ -158,6 +172,15 @@ pub enum Protocol {
     Tcp,
     /// UDP.
     Udp,
+}
+
+impl std::fmt::Display for Protocol {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        })
+    }
 }
 
 /// `health`.

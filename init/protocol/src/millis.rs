@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 /// A span of time in milliseconds. In text it carries a unit: `"250ms"`,
 /// `"2s"`, `"1.5s"`, `"5m"`, `"1h"`, `"1m30s"`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(try_from = "String", into = "String")]
 pub struct Millis(pub u64);
 
@@ -53,11 +55,15 @@ impl FromStr for Millis {
             let end = rest
                 .find(|c: char| !c.is_ascii_digit() && c != '.')
                 .ok_or_else(|| match rest.parse::<f64>() {
-                    Ok(_) if rest.len() == text.trim().len() => MillisError::NoUnit(rest.to_owned()),
+                    Ok(_) if rest.len() == text.trim().len() => {
+                        MillisError::NoUnit(rest.to_owned())
+                    }
                     Ok(_) | Err(_) => malformed(),
                 })?;
             let (number, tail) = rest.split_at(end);
-            let unit_end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+            let unit_end = tail
+                .find(|c: char| c.is_ascii_digit())
+                .unwrap_or(tail.len());
             let (unit, next) = tail.split_at(unit_end);
             let scale = match unit.trim() {
                 "ms" => 1,
@@ -126,7 +132,10 @@ mod tests {
     #[test]
     fn a_span_reads_back_as_it_was_written() {
         for text in ["0s", "250ms", "2s", "5m", "1h"] {
-            assert_eq!(text.parse::<Millis>().map(|m| m.to_string()), Ok(text.to_owned()));
+            assert_eq!(
+                text.parse::<Millis>().map(|m| m.to_string()),
+                Ok(text.to_owned())
+            );
         }
         assert_eq!("1m30s".parse(), Ok(Millis(90_000)));
         assert_eq!("1.5s".parse(), Ok(Millis(1500)));
@@ -142,6 +151,9 @@ mod tests {
         for text in ["", "s", "2 apples", "1..5s", "-1s", ".s", "5.", "2s3"] {
             assert!(text.parse::<Millis>().is_err(), "{text:?}");
         }
-        assert!(matches!("99999999999999999h".parse::<Millis>(), Err(MillisError::TooLong(_))));
+        assert!(matches!(
+            "99999999999999999h".parse::<Millis>(),
+            Err(MillisError::TooLong(_))
+        ));
     }
 }

@@ -44,7 +44,11 @@ impl Signal {
     /// The signal of this number, if there is one.
     #[must_use]
     pub const fn from_number(number: u8) -> Option<Self> {
-        if number >= 1 && number <= RTMAX { Some(Self(number)) } else { None }
+        if number >= 1 && number <= RTMAX {
+            Some(Self(number))
+        } else {
+            None
+        }
     }
 
     /// The signal's number.
@@ -65,7 +69,10 @@ impl FromStr for Signal {
         }
         let name = upper.strip_prefix("SIG").unwrap_or(&upper);
         if let Some(at) = NAMES.iter().position(|known| *known == name) {
-            return u8::try_from(at + 1).ok().and_then(Self::from_number).ok_or_else(err);
+            return u8::try_from(at + 1)
+                .ok()
+                .and_then(Self::from_number)
+                .ok_or_else(err);
         }
         let number = match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
             (Some(""), _) => Some(RTMIN),

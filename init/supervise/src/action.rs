@@ -31,12 +31,14 @@ pub enum Action {
         service: ServiceId,
     },
     /// Ask the service for its health, once, bounded by its own timeout.
-    /// Answered by `Probed`.
+    /// Answered by `Probed`. There is never a second one under way for the same
+    /// service.
     Probe {
         /// Which.
         service: ServiceId,
     },
-    /// Forget the probe that is under way: end its processes; no answer.
+    /// Forget the probe that is under way: end its processes; no answer comes
+    /// after this.
     CancelProbe {
         /// Of which.
         service: ServiceId,
@@ -49,6 +51,11 @@ pub enum Action {
         /// What.
         signal: Signal,
     },
+    /// End every process of the foreground command, as
+    /// [`KillAll`](Self::KillAll) does for a service. Answered by
+    /// `ForegroundCleared` once none is left (and by `ForegroundExited` too, if
+    /// it was alive).
+    KillForeground,
     /// Answer a client.
     Reply {
         /// The number of its request.
@@ -58,7 +65,8 @@ pub enum Action {
     },
     /// Say what happened, in the log.
     Note(Note),
-    /// Nothing is left to do and no child is left alive: exit.
+    /// Nothing is left to do and no child is left alive (but those of which
+    /// [`Note::LeftBehind`] told): exit. The last action.
     Exit {
         /// With this code.
         code: u8,
@@ -141,6 +149,17 @@ pub enum Note {
     },
     /// An ordered stop begins.
     Stopping,
+    /// It could not be killed by the end of the bound (a process that hangs in
+    /// the kernel): init exits without it.
+    LeftBehind {
+        /// Which; none for the foreground command.
+        service: Option<ServiceId>,
+    },
+    /// The foreground command could not be started.
+    ForegroundFailed {
+        /// Why.
+        reason: String,
+    },
     /// Every essential service is ready: said at each change to ready.
     BoxReady {
         /// Since the boot.

@@ -27,7 +27,7 @@ pub enum Event {
         /// A shell's code for it: 127 missing, 126 not executable, 125 else.
         code: u8,
     },
-    /// The main process was reaped.
+    /// The main process was reaped. Comes once for every `Spawned`, after it.
     Exited {
         /// Whose.
         service: ServiceId,
@@ -65,6 +65,9 @@ pub enum Event {
         /// How it ended.
         exit: Exit,
     },
+    /// The answer to [`crate::Action::KillForeground`]: no process of the
+    /// foreground command is left.
+    ForegroundCleared,
     /// An ordered stop is asked for by a signal; the second makes it
     /// immediate.
     Shutdown,

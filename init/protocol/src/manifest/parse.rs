@@ -1,0 +1,196 @@
+//! holdall.toml → [`Manifest`]: the file's own table, `[init]` and
+//! `[profile.*]`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use super::{InitSettings, Manifest, Profile, check, service};
+use crate::ServiceName;
+use crate::decode::{self, Problems, Table, Value};
+use crate::diagnostic::Diagnostic;
+
+/// Who reads the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// The builder, which decodes `[image]` itself: it is skipped.
+    Builder,
+    /// The init, from an image that is built: `[image]` is refused.
+    Init,
+}
+
+/// Keys of the design that this release does not know what to do with.
+const INIT_NOT_BUILT: &[&str] = &["log", "log_format", "metrics"];
+const PROFILE_NOT_BUILT: &[&str] = &["env_file", "instances", "secrets"];
+
+impl Manifest {
+    /// Reads a holdall.toml and checks it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file, in its order. Where the syntax
+    /// is wrong, that alone: the rest would be guesswork.
+    pub fn from_toml(text: &str, reader: Reader) -> Result<Self, Vec<Diagnostic>> {
+        let document = decode::parse(text)?;
+        let mut problems = Problems::default();
+        let draft = Draft::read(document.root(), reader, &mut problems);
+        check::all(&draft, &mut problems);
+        if problems.is_empty() {
+            Ok(draft.into_manifest())
+        } else {
+            Err(problems.sorted())
+        }
+    }
+}
+
+/// A manifest with the places of what is checked across tables.
+#[derive(Debug, Default)]
+pub(super) struct Draft<'t> {
+    name: Option<String>,
+    init: InitSettings,
+    pub(super) services: Vec<service::Draft>,
+    /// Every key of `[service]`, also those that are no valid name, so that a
+    /// dependency on one is not reported a second time.
+    pub(super) service_keys: BTreeSet<&'t str>,
+    profiles: BTreeMap<String, Profile>,
+    /// Services named below a profile.
+    pub(super) profiled: Vec<(ServiceName, Range<usize>)>,
+}
+
+impl<'t> Draft<'t> {
+    fn read(mut root: Table<'t>, reader: Reader, problems: &mut Problems) -> Self {
+        let mut draft = Self::default();
+        if let Some(value) = root.take("name") {
+            draft.name = image_name(&value, problems);
+        }
+        if let Some(image) = root.take("image")
+            && reader == Reader::Init
+        {
+            problems.add_help(
+                image.key_span(),
+                "`image` has no meaning here: it tells the builder how to make an image",
+                "leave it out of the file that init reads",
+            );
+        }
+        if let Some(table) = root.take("init").and_then(|value| value.table(problems)) {
+            draft.init = init_settings(table, problems);
+        }
+        let services = root.take("service").and_then(|value| value.table(problems));
+        for entry in services.map(Table::entries).unwrap_or_default() {
+            draft.service_keys.insert(entry.key());
+            draft.services.extend(service::read(&entry, problems));
+        }
+        let profiles = root.take("profile").and_then(|value| value.table(problems));
+        for entry in profiles.map(Table::entries).unwrap_or_default() {
+            draft.read_profile(&entry, problems);
+        }
+        root.finish(&["secret", "secrets"], problems);
+        draft
+    }
+
+    fn read_profile(&mut self, entry: &Value<'t>, problems: &mut Problems) {
+        profile_name(entry.key(), entry.key_span(), problems);
+        let Some(mut table) = entry.table(problems) else {
+            return;
+        };
+        let mut profile = Profile::default();
+        if let Some(value) = table.take("env") {
+            profile.env = environment(&value, problems);
+        }
+        let services = table
+            .take("service")
+            .and_then(|value| value.table(problems));
+        for below in services.map(Table::entries).unwrap_or_default() {
+            let Some(mut table) = below.table(problems) else {
+                continue;
+            };
+            let env = table.take("env").map(|value| environment(&value, problems));
+            table.finish(&service::all_keys(), problems);
+            // A key that is no name can't be a service: the check says so.
+            match below.key().parse::<ServiceName>() {
+                Ok(name) => {
+                    self.profiled.push((name.clone(), below.key_span()));
+                    profile.service_env.insert(name, env.unwrap_or_default());
+                }
+                Err(error) => problems.add(below.key_span(), error.to_string()),
+            }
+        }
+        table.finish(PROFILE_NOT_BUILT, problems);
+        self.profiles.insert(entry.key().to_owned(), profile);
+    }
+
+    fn into_manifest(self) -> Manifest {
+        let services = self
+            .services
+            .into_iter()
+            .map(|draft| draft.service)
+            .collect();
+        Manifest {
+            name: self.name,
+            init: self.init,
+            services,
+            profiles: self.profiles,
+        }
+    }
+}
+
+fn init_settings(mut table: Table<'_>, problems: &mut Problems) -> InitSettings {
+    let mut settings = InitSettings::default();
+    if let Some(span) = table
+        .take("stop_timeout")
+        .and_then(|value| value.parsed(problems))
+    {
+        settings.stop_timeout = span;
+    }
+    table.finish(INIT_NOT_BUILT, problems);
+    settings
+}
+
+/// The image's name: one or more path components as in an image reference,
+/// since that is what it becomes.
+fn image_name(value: &Value<'_>, problems: &mut Problems) -> Option<String> {
+    let text = value.string(problems)?;
+    let component = |part: &str| {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        part.starts_with(plain)
+            && part.ends_with(plain)
+            && part
+                .chars()
+                .all(|c| plain(c) || matches!(c, '-' | '_' | '.'))
+    };
+    if text.len() > 128 || !text.split('/').all(component) {
+        problems.add_help(
+            value.span(),
+            format!("{text:?} can't be the name of an image"),
+            "write lower-case letters, digits, '-', '_' and '.', such as \"shop\" or \"team/shop\"",
+        );
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+/// Checks the name of a profile: it is a word of the command line.
+pub(super) fn profile_name(name: &str, span: Range<usize>, problems: &mut Problems) {
+    if let Err(error) = name.parse::<ServiceName>() {
+        problems.add(span, format!("profile's {error}"));
+    }
+}
+
+/// A table of variables.
+pub(super) fn environment(value: &Value<'_>, problems: &mut Problems) -> BTreeMap<String, String> {
+    let mut variables = BTreeMap::new();
+    for entry in value
+        .table(problems)
+        .map(Table::entries)
+        .unwrap_or_default()
+    {
+        let name = entry.key();
+        if name.is_empty() || name.contains(['=', '\0']) {
+            problems.add(
+                entry.key_span(),
+                format!("{name:?} can't be the name of a variable"),
+            );
+        } else if let Some(text) = entry.string(problems) {
+            variables.insert(name.to_owned(), text.to_owned());
+        }
+    }
+    variables
+}
