@@ -146,6 +146,54 @@ impl Reference {
     }
 }
 
+impl Reference {
+    /// This name without its digest.
+    #[must_use]
+    pub fn without_digest(mut self) -> Reference {
+        self.digest = None;
+        self
+    }
+}
+
+/// The candidate most like `wanted`, if one is so like it that it may have
+/// been meant. The tag `latest` need not be written.
+pub(crate) fn closest<'c>(
+    wanted: &str,
+    candidates: impl Iterator<Item = &'c str>,
+) -> Option<&'c str> {
+    let distance = |candidate: &str| {
+        let short = candidate.strip_suffix(":latest").unwrap_or(candidate);
+        edits(wanted, candidate).min(edits(wanted, short))
+    };
+    let bound = wanted.chars().count() / 3;
+    candidates
+        .map(|candidate| (distance(candidate), candidate))
+        .filter(|(distance, _)| *distance <= bound.max(1))
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// Levenshtein's distance.
+fn edits(from: &str, to: &str) -> usize {
+    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
+    for (line, a) in from.chars().enumerate() {
+        let mut diagonal = line;
+        let mut left = line + 1;
+        if let Some(first) = row.first_mut() {
+            *first = left;
+        }
+        for (cell, b) in row.iter_mut().skip(1).zip(to.chars()) {
+            let best = (diagonal + usize::from(a != b))
+                .min(left + 1)
+                .min(*cell + 1);
+            diagonal = *cell;
+            *cell = best;
+            left = best;
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
 impl FromStr for Reference {
     type Err = ReferenceError;
 

@@ -20,8 +20,8 @@ use nix::sys::stat::{self, Mode};
 use nix::unistd::{self, UnlinkatFlags};
 
 mod metadata;
-pub(crate) use metadata::Node;
 pub use metadata::{Kind, Metadata};
+pub(crate) use metadata::{Node, set_mtime_at};
 
 /// A directory that is the root of all paths given to its methods. Paths may
 /// begin with `/` or not; both start at the root.
@@ -230,7 +230,7 @@ impl RootDir {
     pub fn set_mtime(&self, path: &Path, seconds: i64, nanoseconds: u32) -> Result<(), RootError> {
         let set = || {
             let (parent, name) = self.parent(path)?;
-            metadata::set_mtime_at(parent.as_fd(), name, seconds, nanoseconds)
+            set_mtime_at(parent.as_fd(), name, seconds, nanoseconds)
         };
         set().map_err(|error| failed("change time of", path, error))
     }

@@ -1,20 +1,58 @@
-//! The content store: an OCI layout, and the layers unpacked beside it.
+//! The content store: an OCI image layout (image-layout.md) on disk, and the
+//! layers unpacked beside it.
+//!
+//! ```text
+//! STORE/oci-layout  index.json  blobs/sha256/HEX      the layout
+//!       tmp/                     blobs being written
+//!       index.lock               held while index.json is replaced
+//!       session.lock             shared by who adds, held alone by gc
+//! LAYERS/HEX/                    unpacked layer by diff ID, overlay form
+//!        .HEX.lock               held while it is unpacked
+//!        .unpack-HEX/ .gone-HEX/ half unpacked, half removed
+//! ```
+//! Everything appears by a rename of what is complete and synced, so at any
+//! instant a killed process or a power cut leaves a store that works; what
+//! they leave under `tmp/` and the dotted names, the next gc removes.
+//!
+//! **In-flight writes and gc.** A blob exists before the name that will keep
+//! it. So whoever adds, or asks whether something is there in order to build
+//! on it, is in a *session*: a shared lock from the first such call until the
+//! [`Store`] is dropped or [`Store::release`]d. [`Store::gc`] takes that lock
+//! alone; where it can't, it removes nothing and says so. No clock, no grace
+//! period that is too short for a slow build.
 
-use std::collections::BTreeSet;
-use std::io::{self, Read, Write};
-use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use crate::digest::Digest;
-use crate::document::{Descriptor, DocumentError, ImageConfig, Manifest};
-use crate::layer::{LayerError, PackedLayer};
-use crate::reference::Reference;
+use crate::document::{
+    CONTAINERD_NAME, Descriptor, DocumentError, ImageConfig, Manifest, REF_NAME, media,
+};
+use crate::reference::{self, Reference};
 
-/// Images by digest and by name, and their layers unpacked.
+mod blob;
+mod error;
+mod gc;
+mod index;
+mod layers;
+mod lock;
+
+pub(crate) use blob::Staged;
+pub use blob::{BlobWriter, VerifiedReader};
+pub(crate) use error::space_hint;
+pub use error::{BlobMismatch, StoreError};
+pub use gc::Freed;
+
+/// Content of `oci-layout`.
+pub(crate) const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+
+/// Images by digest and by name, and their layers unpacked. Any number of
+/// processes and threads may use one store at once.
 #[derive(Debug)]
 pub struct Store {
-    blobs: PathBuf,
+    dir: PathBuf,
     layers: PathBuf,
+    session: Mutex<Option<lock::Lock>>,
 }
 
 /// An image in the store.
@@ -34,6 +72,21 @@ impl Image {
     pub fn id(&self) -> Digest {
         self.manifest.config.digest
     }
+
+    /// The layers and their diff IDs, bottom first.
+    pub fn layers(&self) -> impl Iterator<Item = (&Descriptor, &Digest)> {
+        self.manifest
+            .layers
+            .iter()
+            .zip(&self.config.rootfs.diff_ids)
+    }
+
+    /// Bytes of its config and its layers, as they are stored.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        let layers = self.manifest.layers.iter().map(|layer| layer.size);
+        layers.fold(self.manifest.config.size, u64::saturating_add)
+    }
 }
 
 /// One line of [`Store::list`].
@@ -47,101 +100,33 @@ pub struct Listed {
     pub id: Digest,
     /// RFC 3339, where the config says.
     pub created: Option<String>,
-    /// Bytes of its blobs.
+    /// Bytes of its config and its layers, as they are stored.
     pub size: u64,
 }
 
-/// What [`Store::gc`] removed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Freed {
-    /// Blobs removed.
-    pub blobs: u64,
-    /// Unpacked layers removed.
-    pub layers: u64,
-    /// Bytes of the removed blobs; unpacked layers are not counted.
-    pub bytes: u64,
-    /// Others were writing, so what is younger than the grace was kept.
-    pub postponed: bool,
-}
-
-/// Why the store could not do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// A document was refused.
-    #[error(transparent)]
-    Document(#[from] DocumentError),
-}
-
-/// Takes a blob's bytes; dropped without [`BlobWriter::commit`], it leaves
-/// nothing.
-#[derive(Debug)]
-pub struct BlobWriter {}
-
-impl BlobWriter {
-    /// Makes the blob durable under its digest.
-    pub fn commit(self, media_type: &str) -> Result<Descriptor, StoreError> {
-        let _ = media_type;
-        todo!()
-    }
-}
-
-impl Write for BlobWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let _ = bytes;
-        todo!()
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        todo!()
-    }
-}
-
-/// Reads a blob; its end is an error if size or digest are wrong.
-#[derive(Debug)]
-pub struct VerifiedReader {}
-
-impl Read for VerifiedReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let _ = buffer;
-        todo!()
-    }
-}
-
 impl Store {
-    /// Opens the store, and makes both folders if they are not there.
+    /// Opens the store, and makes both folders if they are not there. They
+    /// must lie on one file system, and are readable by their owner alone: an
+    /// unpacked layer has set-uid programs.
     pub fn open(store_dir: &Path, layers_dir: &Path) -> Result<Store, StoreError> {
-        let _ = (store_dir, layers_dir);
-        todo!()
+        let store = Store {
+            dir: store_dir.to_owned(),
+            layers: layers_dir.to_owned(),
+            session: Mutex::new(None),
+        };
+        store.prepare()?;
+        Ok(store)
     }
 
-    /// Stores a document.
-    pub fn write_blob(&self, media_type: &str, bytes: &[u8]) -> Result<Descriptor, StoreError> {
-        let _ = (media_type, bytes, &self.blobs, &self.layers);
-        todo!()
-    }
-
-    /// Stores a blob that is written piece by piece.
-    pub fn blob_writer(&self) -> Result<BlobWriter, StoreError> {
-        todo!()
-    }
-
-    /// Whether the blob is there; its content is not read.
-    #[must_use]
-    pub fn contains(&self, digest: &Digest) -> bool {
-        let _ = digest;
-        todo!()
-    }
-
-    /// A whole document of at most 4 MiB, verified.
-    pub fn read_blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, StoreError> {
-        let _ = descriptor;
-        todo!()
-    }
-
-    /// A blob's content, verified as it is read.
-    pub fn open_blob(&self, descriptor: &Descriptor) -> Result<VerifiedReader, StoreError> {
-        let _ = descriptor;
-        todo!()
+    /// Ends the session: what was added and has neither name nor user may be
+    /// removed by a gc from now on. Dropping the store does it too; this is
+    /// for a program that keeps it open while a box runs.
+    pub fn release(&self) {
+        let mut session = self
+            .session
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        *session = None;
     }
 
     /// Stores an image of this config and these layers, bottom first. It has
@@ -151,78 +136,273 @@ impl Store {
         config: &ImageConfig,
         layers: &[Descriptor],
     ) -> Result<Image, StoreError> {
-        let _ = (config, layers);
-        todo!()
+        let bytes = serde_json::to_vec(config).map_err(StoreError::Encode)?;
+        let config = self.write_blob(media::CONFIG, &bytes)?;
+        self.put_manifest(&Manifest::new(config, layers.to_vec()))
     }
 
-    /// The image of this manifest.
+    /// Stores a manifest whose blobs are all there.
+    pub(crate) fn put_manifest(&self, manifest: &Manifest) -> Result<Image, StoreError> {
+        if let Some(missing) = manifest
+            .layers
+            .iter()
+            .find(|layer| !self.contains(&layer.digest))
+        {
+            return Err(StoreError::MissingBlob {
+                digest: missing.digest,
+            });
+        }
+        let bytes = serde_json::to_vec(manifest).map_err(StoreError::Encode)?;
+        let descriptor = self.write_blob(media::MANIFEST, &bytes)?;
+        self.image(&descriptor.digest)
+    }
+
+    /// The image of this manifest. Reads manifest and config and nothing else.
     pub fn image(&self, manifest_digest: &Digest) -> Result<Image, StoreError> {
-        let _ = manifest_digest;
-        todo!()
+        let manifest = self.manifest(manifest_digest)?;
+        let config = manifest.config.digest;
+        let refused = |source| StoreError::Document {
+            digest: config,
+            source,
+        };
+        let config = ImageConfig::decode(&self.read_blob(&manifest.config)?).map_err(refused)?;
+        let (layers, diff_ids) = (manifest.layers.len(), config.rootfs.diff_ids.len());
+        if layers != diff_ids {
+            return Err(refused(DocumentError::LayerCount { layers, diff_ids }));
+        }
+        Ok(Image {
+            digest: *manifest_digest,
+            manifest,
+            config,
+        })
+    }
+
+    fn manifest(&self, digest: &Digest) -> Result<Manifest, StoreError> {
+        Manifest::decode(&self.document(digest, None)?).map_err(|source| StoreError::Document {
+            digest: *digest,
+            source,
+        })
     }
 
     /// Gives the image this name, which another one then loses. A name
-    /// without a tag gets `latest`.
+    /// without a tag gets `latest`; a digest in it is left out.
     pub fn tag(&self, reference: &Reference, image: &Image) -> Result<(), StoreError> {
-        let _ = (reference, image);
-        todo!()
+        let name = tagged(reference);
+        self.add_entry(Some(&name), image)
     }
 
-    /// Takes the name away; the manifest it had, if any.
+    /// Lists the image without a name, so that gc keeps it, unless it has one.
+    pub fn keep_untagged(&self, image: &Image) -> Result<(), StoreError> {
+        self.add_entry(None, image)
+    }
+
+    fn add_entry(&self, name: Option<&Reference>, image: &Image) -> Result<(), StoreError> {
+        let size = self.document(&image.digest, None)?.len() as u64;
+        let mut entry = Descriptor {
+            media_type: media::MANIFEST.to_owned(),
+            digest: image.digest,
+            size,
+            annotations: std::collections::BTreeMap::new(),
+            platform: None,
+        };
+        if let Some(name) = name {
+            entry
+                .annotations
+                .insert(REF_NAME.to_owned(), name.to_string());
+        }
+        self.change_index(|index| {
+            let named = |entry: &Descriptor| entry_name(entry);
+            if name.is_none()
+                && index
+                    .manifests
+                    .iter()
+                    .any(|other| other.digest == image.digest)
+            {
+                return;
+            }
+            index.manifests.retain(|other| match named(other) {
+                Some(other) => Some(&other) != name,
+                None => other.digest != image.digest,
+            });
+            index.manifests.push(entry);
+            index
+                .manifests
+                .sort_by_key(|entry| (named(entry), entry.digest));
+        })
+    }
+
+    /// Takes the name away; the manifest it had, if any. Nothing is removed
+    /// from the disk: see [`Store::gc`].
     pub fn untag(&self, reference: &Reference) -> Result<Option<Digest>, StoreError> {
-        let _ = reference;
-        todo!()
+        let name = tagged(reference);
+        self.change_index(|index| {
+            let is_it = |entry: &Descriptor| entry_name(entry).as_ref() == Some(&name);
+            let found = index
+                .manifests
+                .iter()
+                .find(|entry| is_it(entry))
+                .map(|entry| entry.digest);
+            index.manifests.retain(|entry| !is_it(entry));
+            found
+        })
+    }
+
+    /// Takes all names of the image away, and its place in the list; the
+    /// names it had. Works on a damaged image too.
+    pub fn forget(&self, manifest_digest: &Digest) -> Result<Vec<Reference>, StoreError> {
+        self.change_index(|index| {
+            let is_it = |entry: &Descriptor| entry.digest == *manifest_digest;
+            let names = index.manifests.iter().filter(|entry| is_it(entry));
+            let names = names.filter_map(entry_name).collect();
+            index.manifests.retain(|entry| !is_it(entry));
+            names
+        })
     }
 
     /// The image of a name (default tag latest), a digest, or a unique hex
-    /// prefix of its id or its manifest's digest.
+    /// prefix of its id or its manifest's digest. Reads the index, and
+    /// manifest and config of what it finds.
     pub fn resolve(&self, name: &str) -> Result<Image, StoreError> {
-        let _ = name;
-        todo!()
+        let index = self.index()?;
+        let parsed = name.parse::<Reference>();
+        if let Ok(reference) = &parsed {
+            let wanted = reference.clone().with_default_tag();
+            if let Some(digest) = wanted.digest() {
+                return self.image(digest);
+            }
+            let mut entries = index.manifests.iter();
+            if let Some(entry) = entries.find(|entry| entry_name(entry).as_ref() == Some(&wanted)) {
+                return self.image(&entry.digest);
+            }
+        }
+        let prefix = name.strip_prefix("sha256:").unwrap_or(name);
+        let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if !prefix.is_empty() && prefix.len() <= 64 && prefix.bytes().all(is_hex) {
+            if let Some(image) = self.by_prefix(&index.manifests, name, prefix)? {
+                return Ok(image);
+            }
+        } else {
+            parsed?;
+        }
+        let names: Vec<String> = index
+            .manifests
+            .iter()
+            .filter_map(entry_name)
+            .map(|name| name.to_string())
+            .collect();
+        let closest = reference::closest(name, names.iter().map(String::as_str));
+        Err(StoreError::NotFound {
+            name: name.to_owned(),
+            closest: closest.map(str::to_owned),
+        })
     }
 
-    /// All names and their images, sorted by name.
+    fn by_prefix(
+        &self,
+        entries: &[Descriptor],
+        name: &str,
+        prefix: &str,
+    ) -> Result<Option<Image>, StoreError> {
+        let mut found = std::collections::BTreeSet::new();
+        for entry in entries {
+            let id = self.manifest(&entry.digest)?.config.digest;
+            if entry.digest.hex().starts_with(prefix) || id.hex().starts_with(prefix) {
+                found.insert(entry.digest);
+            }
+        }
+        let count = found.len();
+        match (found.pop_first(), count) {
+            (Some(digest), 1) => self.image(&digest).map(Some),
+            (None, _) => match Digest::from_hex(prefix) {
+                Ok(digest) if self.blobs().join(digest.hex()).is_file() => {
+                    self.image(&digest).map(Some)
+                }
+                _ => Ok(None),
+            },
+            (Some(_), count) => Err(StoreError::Ambiguous {
+                prefix: name.to_owned(),
+                count,
+            }),
+        }
+    }
+
+    /// All names and their images, sorted by name; those without one first.
     pub fn list(&self) -> Result<Vec<Listed>, StoreError> {
-        todo!()
+        let mut listed = Vec::new();
+        for entry in self.index()?.manifests {
+            let image = self.image(&entry.digest)?;
+            listed.push(Listed {
+                reference: entry_name(&entry),
+                digest: image.digest,
+                id: image.id(),
+                created: image.config.created.clone(),
+                size: image.size(),
+            });
+        }
+        listed.sort_by(|a, b| (&a.reference, a.digest).cmp(&(&b.reference, b.digest)));
+        Ok(listed)
     }
 
-    /// Packs a directory in overlay form into a layer blob, in one pass.
-    /// Times after `epoch` (seconds since 1970) become `epoch`.
-    pub fn pack_layer(&self, dir: BorrowedFd<'_>, epoch: i64) -> Result<PackedLayer, LayerError> {
-        let _ = (dir, epoch);
-        todo!()
+    /// Begins the session, if there is none.
+    fn begin(&self) -> Result<(), StoreError> {
+        let mut session = self
+            .session
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if session.is_none() {
+            *session = Some(lock::shared(&self.session_lock())?);
+        }
+        Ok(())
     }
 
-    /// Makes a finished directory in overlay form the unpacked layer of
-    /// `diff_id`, by a rename: it must lie on the same file system. If there
-    /// is one already, `dir` is removed.
-    pub fn adopt_layer(&self, dir: &Path, diff_id: &Digest) -> Result<PathBuf, StoreError> {
-        let _ = (dir, diff_id);
-        todo!()
+    fn prepare(&self) -> Result<(), StoreError> {
+        use std::os::unix::fs::DirBuilderExt;
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| StoreError::Prepare { path, source }
+        };
+        for folder in [&self.blobs(), &self.temporary(), &self.layers] {
+            let mut builder = std::fs::DirBuilder::new();
+            builder
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)
+                .map_err(failed(folder))?;
+        }
+        let layout = self.dir.join("oci-layout");
+        if !layout.exists() {
+            let _lock = lock::exclusive(&self.dir.join("index.lock"))?;
+            let fresh = self.dir.join("oci-layout.new");
+            std::fs::write(&fresh, LAYOUT)
+                .and_then(|()| std::fs::rename(&fresh, &layout))
+                .map_err(failed(&layout))?;
+        }
+        Ok(())
     }
 
-    /// Stores a layer that is a tar, plain, gzip or zstd, and unpacks it.
-    pub fn add_tar_layer(&self, tar: impl Read) -> Result<PackedLayer, LayerError> {
-        let _ = tar;
-        todo!()
+    fn blobs(&self) -> PathBuf {
+        self.dir.join("blobs/sha256")
     }
 
-    /// The layer's directory, unpacked if it was not.
-    pub fn unpacked(&self, layer: &Descriptor, diff_id: &Digest) -> Result<PathBuf, LayerError> {
-        let _ = (layer, diff_id);
-        todo!()
+    fn temporary(&self) -> PathBuf {
+        self.dir.join("tmp")
     }
 
-    /// The directories of all layers of the image, bottom first.
-    pub fn unpacked_layers(&self, image: &Image) -> Result<Vec<PathBuf>, LayerError> {
-        let _ = image;
-        todo!()
+    fn session_lock(&self) -> PathBuf {
+        self.dir.join("session.lock")
     }
+}
 
-    /// Removes every blob and layer that is reachable neither from a name nor
-    /// from `keep` (manifest digests).
-    pub fn gc(&self, keep: &BTreeSet<Digest>) -> Result<Freed, StoreError> {
-        let _ = keep;
-        todo!()
-    }
+/// The name under which an image is listed.
+fn tagged(reference: &Reference) -> Reference {
+    reference.clone().without_digest().with_default_tag()
+}
+
+/// The name of an index entry, ours or another tool's; `None` where it has
+/// none that could be asked for.
+pub(crate) fn entry_name(entry: &Descriptor) -> Option<Reference> {
+    let named = |key: &str| entry.annotations.get(key)?.parse::<Reference>().ok();
+    named(CONTAINERD_NAME)
+        .or_else(|| named(REF_NAME))
+        .map(|name| tagged(&name))
 }

@@ -252,7 +252,7 @@ impl Node {
 }
 
 /// Sets both times of `name` in `parent`, not followed.
-pub(super) fn set_mtime_at(
+pub(crate) fn set_mtime_at(
     parent: BorrowedFd<'_>,
     name: &OsStr,
     seconds: i64,

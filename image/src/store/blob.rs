@@ -1,0 +1,318 @@
+//! Blobs: written once, verified whenever they are read.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::{BlobMismatch, Store, StoreError};
+use crate::digest::{Digest, Hasher};
+use crate::document::{Descriptor, DocumentError, MAX_DOCUMENT};
+
+/// Mode of the files of a store: content of images is no secret, but no one
+/// but us has to read it there.
+const MODE: u32 = 0o644;
+
+/// Takes a blob's bytes into a temporary file; dropped without
+/// [`BlobWriter::commit`], it leaves nothing.
+#[derive(Debug)]
+pub struct BlobWriter {
+    file: File,
+    hasher: Hasher,
+    staged: Staged,
+}
+
+impl BlobWriter {
+    /// Makes the blob durable under its digest.
+    pub fn commit(self, media_type: &str) -> Result<Descriptor, StoreError> {
+        self.finish()?.commit(media_type)
+    }
+
+    /// The temporary file's name, unique in the store while this lives.
+    pub(super) fn name(&self) -> String {
+        let name = self.staged.path.file_name();
+        name.map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default()
+    }
+
+    /// Writes all of it to the disk, still without a name.
+    pub(crate) fn finish(mut self) -> Result<Staged, StoreError> {
+        self.file
+            .sync_all()
+            .map_err(|source| self.staged.failed(source))?;
+        self.staged.size = self.hasher.written();
+        self.staged.digest = self.hasher.finish();
+        Ok(self.staged)
+    }
+}
+
+impl Write for BlobWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(bytes.get(..written).unwrap_or_default());
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A blob on the disk that has no name yet; removed when dropped.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    path: PathBuf,
+    blobs: PathBuf,
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+}
+
+impl Staged {
+    /// Names it by its digest. A blob of that name is replaced: it has the
+    /// same content, or is damaged.
+    pub(crate) fn commit(self, media_type: &str) -> Result<Descriptor, StoreError> {
+        let target = self.blobs.join(self.digest.hex());
+        std::fs::rename(&self.path, target)
+            .and_then(|()| sync_dir(&self.blobs))
+            .map_err(|source| self.failed(source))?;
+        Ok(Descriptor {
+            media_type: media_type.to_owned(),
+            digest: self.digest,
+            size: self.size,
+            annotations: BTreeMap::new(),
+            platform: None,
+        })
+    }
+
+    /// What was written, from its start.
+    pub(crate) fn open(&self) -> Result<File, StoreError> {
+        File::open(&self.path).map_err(|source| self.failed(source))
+    }
+
+    fn failed(&self, source: io::Error) -> StoreError {
+        StoreError::WriteBlob {
+            path: self.blobs.clone(),
+            source,
+        }
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // Committed or gone already; else gc removes it.
+        if let Err(error) = std::fs::remove_file(&self.path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            log::debug!("cannot remove {}: {error}", self.path.display());
+        }
+    }
+}
+
+/// Reads a blob. Its end is an error if size or digest are wrong, so content
+/// may be believed once the end was seen, and not before.
+#[derive(Debug)]
+pub struct VerifiedReader {
+    file: File,
+    /// `None` once verified.
+    hasher: Option<Hasher>,
+    digest: Digest,
+    size: u64,
+}
+
+impl VerifiedReader {
+    /// Reads on to the end, and so verifies what no one wanted to read.
+    pub fn drain(&mut self) -> io::Result<()> {
+        io::copy(self, &mut io::sink()).map(drop)
+    }
+}
+
+impl Read for VerifiedReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(hasher) = &mut self.hasher else {
+            return Ok(0);
+        };
+        let read = self.file.read(buffer)?;
+        if read > 0 {
+            hasher.update(buffer.get(..read).unwrap_or_default());
+            if hasher.written() > self.size {
+                return Err(mismatch(BlobMismatch::Size {
+                    expected: self.size,
+                    found: hasher.written(),
+                }));
+            }
+            return Ok(read);
+        }
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let found = hasher.written();
+        let digest = self.hasher.take().map(Hasher::finish);
+        if found != self.size {
+            return Err(mismatch(BlobMismatch::Size {
+                expected: self.size,
+                found,
+            }));
+        }
+        match digest {
+            Some(found) if found != self.digest => Err(mismatch(BlobMismatch::Digest { found })),
+            _ => Ok(0),
+        }
+    }
+}
+
+fn mismatch(mismatch: BlobMismatch) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, mismatch)
+}
+
+impl Store {
+    /// Stores a document of at most 4 MiB. One that is there already is read
+    /// back and left alone.
+    pub fn write_blob(&self, media_type: &str, bytes: &[u8]) -> Result<Descriptor, StoreError> {
+        let digest = Digest::of(bytes);
+        let size = bytes.len() as u64;
+        if size > MAX_DOCUMENT {
+            let source = DocumentError::TooLarge {
+                what: "document",
+                size,
+            };
+            return Err(StoreError::Document { digest, source });
+        }
+        self.begin()?;
+        if matches!(self.document(&digest, Some(size)), Ok(there) if there == bytes) {
+            return Ok(Descriptor {
+                media_type: media_type.to_owned(),
+                digest,
+                size,
+                annotations: BTreeMap::new(),
+                platform: None,
+            });
+        }
+        let mut writer = self.blob_writer()?;
+        writer
+            .write_all(bytes)
+            .map_err(|source| writer.staged.failed(source))?;
+        writer.commit(media_type)
+    }
+
+    /// Stores a blob that is written piece by piece.
+    pub fn blob_writer(&self) -> Result<BlobWriter, StoreError> {
+        self.begin()?;
+        let folder = self.temporary();
+        let mut attempt = 0_u32;
+        loop {
+            // Process ids repeat (other pid namespaces, earlier crashes): the
+            // name is only a start, `create_new` decides.
+            let path = folder.join(format!("{}-{attempt}", std::process::id()));
+            match OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(MODE)
+                .open(&path)
+            {
+                Ok(file) => {
+                    let staged = Staged {
+                        path,
+                        blobs: self.blobs(),
+                        digest: Digest::of(&[]),
+                        size: 0,
+                    };
+                    return Ok(BlobWriter {
+                        file,
+                        hasher: Hasher::new(),
+                        staged,
+                    });
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => attempt += 1,
+                Err(source) => {
+                    return Err(StoreError::WriteBlob {
+                        path: folder,
+                        source,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Whether the blob is there; its content is not read. What is there
+    /// stays there while this [`Store`] is open.
+    #[must_use]
+    pub fn contains(&self, digest: &Digest) -> bool {
+        self.begin().is_ok() && self.blobs().join(digest.hex()).is_file()
+    }
+
+    /// A whole document of at most 4 MiB, verified.
+    pub fn read_blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, StoreError> {
+        self.document(&descriptor.digest, Some(descriptor.size))
+    }
+
+    /// A blob's content, verified as it is read.
+    pub fn open_blob(&self, descriptor: &Descriptor) -> Result<VerifiedReader, StoreError> {
+        Ok(VerifiedReader {
+            file: self.open_file(&descriptor.digest)?,
+            hasher: Some(Hasher::new()),
+            digest: descriptor.digest,
+            size: descriptor.size,
+        })
+    }
+
+    pub(super) fn document(
+        &self,
+        digest: &Digest,
+        expected: Option<u64>,
+    ) -> Result<Vec<u8>, StoreError> {
+        let file = self.open_file(digest)?;
+        let wrap = |source| StoreError::ReadBlob {
+            digest: *digest,
+            source,
+        };
+        let size = file.metadata().map_err(wrap)?.len();
+        if let Some(expected) = expected
+            && expected != size
+        {
+            let source = BlobMismatch::Size {
+                expected,
+                found: size,
+            };
+            return Err(StoreError::Damaged {
+                digest: *digest,
+                source,
+            });
+        }
+        if size > MAX_DOCUMENT {
+            let source = DocumentError::TooLarge {
+                what: "document",
+                size,
+            };
+            return Err(StoreError::Document {
+                digest: *digest,
+                source,
+            });
+        }
+        let bytes = crate::root::read_bounded(file, MAX_DOCUMENT).map_err(wrap)?;
+        let found = Digest::of(&bytes);
+        if found != *digest {
+            let source = BlobMismatch::Digest { found };
+            return Err(StoreError::Damaged {
+                digest: *digest,
+                source,
+            });
+        }
+        Ok(bytes)
+    }
+
+    fn open_file(&self, digest: &Digest) -> Result<File, StoreError> {
+        File::open(self.blobs().join(digest.hex())).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => StoreError::MissingBlob { digest: *digest },
+            _ => StoreError::ReadBlob {
+                digest: *digest,
+                source: error,
+            },
+        })
+    }
+}
+
+/// Makes renames in the folder durable.
+pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}

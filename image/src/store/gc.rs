@@ -1,0 +1,128 @@
+//! Removal of what nothing needs.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+
+use super::layers::remove_tree;
+use super::{Store, StoreError, lock};
+use crate::digest::Digest;
+
+/// What [`Store::gc`] removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Freed {
+    /// Blobs removed.
+    pub blobs: u64,
+    /// Unpacked layers removed.
+    pub layers: u64,
+    /// Bytes of the removed blobs; unpacked layers are not counted.
+    pub bytes: u64,
+    /// Someone was adding to the store, so nothing was removed this time.
+    pub postponed: bool,
+}
+
+impl Store {
+    /// Removes every blob and unpacked layer that is reachable neither from
+    /// the list of images nor from `keep` (manifest digests), and what crashes
+    /// left. An image that cannot be read is an error before anything is
+    /// removed: what it needs is not known.
+    pub fn gc(&self, keep: &BTreeSet<Digest>) -> Result<Freed, StoreError> {
+        let mut freed = Freed::default();
+        let Some(_alone) = lock::try_exclusive(&self.session_lock())? else {
+            freed.postponed = true;
+            return Ok(freed);
+        };
+        let _index = lock::exclusive(&self.dir.join("index.lock"))?;
+        let mut blobs = BTreeSet::new();
+        let mut layers = BTreeSet::new();
+        let listed = self
+            .index()?
+            .manifests
+            .into_iter()
+            .map(|entry| entry.digest);
+        for digest in listed.chain(keep.iter().copied()) {
+            if !blobs.insert(digest) {
+                continue;
+            }
+            let image = self.image(&digest)?;
+            blobs.insert(image.id());
+            blobs.extend(image.manifest.layers.iter().map(|layer| layer.digest));
+            layers.extend(image.config.rootfs.diff_ids);
+        }
+        self.sweep_blobs(&blobs, &mut freed)?;
+        self.sweep_layers(&layers, &mut freed)?;
+        Ok(freed)
+    }
+
+    fn sweep_blobs(&self, used: &BTreeSet<Digest>, freed: &mut Freed) -> Result<(), StoreError> {
+        for (folder, temporary) in [(self.blobs(), false), (self.temporary(), true)] {
+            for entry in entries(&folder)? {
+                let path = folder.join(&entry);
+                let unused = match entry.to_str().map(Digest::from_hex) {
+                    Some(Ok(digest)) if !temporary => !used.contains(&digest),
+                    // A name that is no digest is not ours.
+                    _ => temporary,
+                };
+                if !unused {
+                    continue;
+                }
+                let failed = |source| StoreError::Sweep {
+                    path: path.clone(),
+                    source,
+                };
+                let size = path.symlink_metadata().map_err(failed)?.len();
+                std::fs::remove_file(&path).map_err(failed)?;
+                if !temporary {
+                    freed.blobs += 1;
+                    freed.bytes += size;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn sweep_layers(&self, used: &BTreeSet<Digest>, freed: &mut Freed) -> Result<(), StoreError> {
+        for entry in entries(&self.layers)? {
+            let Some(name) = entry.to_str() else { continue };
+            let path = self.layers.join(name);
+            let failed = |source| StoreError::Sweep {
+                path: path.clone(),
+                source,
+            };
+            if let Ok(digest) = Digest::from_hex(name) {
+                if used.contains(&digest) {
+                    continue;
+                }
+                // Out of sight at once: half a layer must never be found.
+                let gone = self.layers.join(format!(".gone-{name}"));
+                remove_tree(&gone)
+                    .and_then(|()| std::fs::rename(&path, &gone))
+                    .and_then(|()| remove_tree(&gone))
+                    .map_err(failed)?;
+                freed.layers += 1;
+            } else if [".unpack-", ".add-", ".gone-"]
+                .iter()
+                .any(|kind| name.starts_with(kind))
+            {
+                remove_tree(&path).map_err(failed)?;
+            } else if name.starts_with('.') && Path::new(name).extension() == Some("lock".as_ref())
+            {
+                // Alone in the store: no one waits for it.
+                std::fs::remove_file(&path).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn entries(folder: &Path) -> Result<Vec<std::ffi::OsString>, StoreError> {
+    let list = || -> io::Result<Vec<_>> {
+        std::fs::read_dir(folder)?
+            .map(|entry| entry.map(|entry| entry.file_name()))
+            .collect()
+    };
+    list().map_err(|source| StoreError::Examine {
+        path: folder.to_owned(),
+        source,
+    })
+}
