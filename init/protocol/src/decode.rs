@@ -33,10 +33,6 @@ use crate::suggest;
 /// beyond it is a mistake or an attack on memory.
 pub const MAX_TEXT: usize = 4 * 1024 * 1024;
 
-/// The most segments of one dotted key. The parser makes a table of each and
-/// drops them by recursion, so that a longer key could end the stack of PID 1.
-const MAX_KEY_DEPTH: usize = 64;
-
 /// The most syntax errors that are reported: after the first few, most follow
 /// from those before.
 const MAX_SYNTAX: usize = 10;
@@ -150,8 +146,6 @@ pub fn parse(text: &str) -> Result<Document<'_>, Vec<Diagnostic>> {
         problems.add(0..0, format!("file is longer than {limit} MiB"));
     } else if let Some(at) = text.find('\0') {
         problems.add(at..at + 1, "file has a NUL byte");
-    } else if let Some(span) = deep_key(text) {
-        problems.add(span, format!("key has more than {MAX_KEY_DEPTH} parts"));
     }
     if !problems.is_empty() {
         return Err(problems.sorted());
@@ -167,28 +161,6 @@ pub fn parse(text: &str) -> Result<Document<'_>, Vec<Diagnostic>> {
     let mut sorted = problems.sorted();
     sorted.truncate(MAX_SYNTAX);
     Err(sorted)
-}
-
-/// A dotted run of more than [`MAX_KEY_DEPTH`] parts on one line, wherever it
-/// stands. In a string or a comment that would be refused for nothing, were it
-/// not that quotes and blanks end a run: only a bare word can be this long.
-fn deep_key(text: &str) -> Option<Range<usize>> {
-    let mut start = 0;
-    for line in text.split_inclusive('\n') {
-        let mut dots = 0;
-        for (at, byte) in line.bytes().enumerate() {
-            match byte {
-                b'.' => dots += 1,
-                b'=' | b'#' | b',' | b'{' => dots = 0,
-                _ => {}
-            }
-            if dots >= MAX_KEY_DEPTH {
-                return Some(start + at..start + at + 1);
-            }
-        }
-        start += line.len();
-    }
-    None
 }
 
 /// The parser's words in our grammar: a lower-case first letter.

@@ -61,6 +61,10 @@ impl Decoder {
     ///
     /// # Errors
     /// After an error the stream has lost its place: close it.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "each call chooses the type of the message, which an iterator can't"
+    )]
     pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
         let Some(header) = self.pending.first_chunk::<HEADER>() else {
             return Ok(None);

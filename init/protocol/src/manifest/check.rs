@@ -195,6 +195,11 @@ impl<'t> Claims<'t> {
         clash.map_or(Ok(()), Err)
     }
 
+    fn claim_one(&mut self, holder: Holder<'t>, claim: Claim<'t>) -> Result<(), Holder<'t>> {
+        let one = std::slice::from_ref(&claim);
+        self.claim(holder, one, one)
+    }
+
     fn port(
         &mut self,
         holder: Holder<'t>,
@@ -225,7 +230,7 @@ fn sockets(draft: &Draft<'_>, problems: &mut Problems) {
         };
         for (listen, span) in service.listen.iter().zip(&from.listen_spans) {
             let name = Claim::Name(&listen.name);
-            if let Err(other) = claims.claim(holder, &[name.clone()], &[name]) {
+            if let Err(other) = claims.claim_one(holder, name) {
                 let other = &other.service.name;
                 let message = format!("socket name {:?} is taken by `{other}`", listen.name);
                 problems.add_help(
@@ -249,10 +254,7 @@ fn sockets(draft: &Draft<'_>, problems: &mut Problems) {
                 }
                 ListenAddress::Unix(path) => {
                     let claim = Claim::Path(path);
-                    (
-                        format!("path {path:?}"),
-                        claims.claim(holder, &[claim.clone()], &[claim]),
-                    )
+                    (format!("path {path:?}"), claims.claim_one(holder, claim))
                 }
             };
             report(&what, service, span, claimed, problems);

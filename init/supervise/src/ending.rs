@@ -1,0 +1,158 @@
+//! How the box comes to its end.
+
+use holdall_protocol::Millis;
+use holdall_protocol::control::ErrorKind;
+
+use crate::command::Goal;
+use crate::foreground::{self, Foreground};
+use crate::service::Input;
+use crate::shutdown::Shutdown;
+use crate::state::State;
+use crate::supervisor::{Phase, Supervisor};
+use crate::{Action, Note, Refusal, ServiceId};
+
+impl Supervisor {
+    /// An ordered stop is asked for from outside; a second time, it is made
+    /// immediate.
+    pub(crate) fn shutdown(&mut self) {
+        match &mut self.phase {
+            Phase::New | Phase::Running { .. } => {
+                self.end(0);
+                if let Phase::Stopping(shutdown) = &mut self.phase {
+                    shutdown.foreground_decides = true;
+                }
+            }
+            Phase::Stopping(shutdown) if shutdown.kill_at.is_some() => {
+                shutdown.hurry(self.now);
+                self.kill_everything();
+            }
+            Phase::Stopping(_) | Phase::Over => {}
+        }
+    }
+
+    /// Begins the ordered stop, unless one is under way.
+    pub(crate) fn end(&mut self, code: u8) {
+        match self.phase {
+            Phase::New | Phase::Running { .. } => {}
+            Phase::Stopping(_) | Phase::Over => return,
+        }
+        let timeout = |id: ServiceId| {
+            let instance = self.services.get(id.index()).filter(|i| i.state.occupied());
+            instance.map_or(Millis::ZERO, |instance| instance.policy.stop.timeout)
+        };
+        let plan = Shutdown::plan(self.now, self.stop_timeout, code, &self.graph, timeout);
+        self.actions.push_back(Action::Note(Note::Stopping));
+        self.phase = Phase::Stopping(plan);
+        self.step_foreground(foreground::Input::Stop);
+        for number in self.requests.close_all(Goal::Up) {
+            self.refuse(number, ErrorKind::ShuttingDown, "the box is stopping");
+        }
+        for id in self.graph.order().to_vec() {
+            self.step(id, Input::Down);
+        }
+        // Those that were being stopped already may have been given more time
+        // than there is.
+        let Phase::Stopping(plan) = &self.phase else {
+            return;
+        };
+        let stopping = self
+            .services
+            .iter()
+            .filter(|i| matches!(i.state, State::Stopping { .. }));
+        let shares: Vec<(ServiceId, Millis)> = stopping
+            .map(|i| (i.id, plan.share(self.now, i.id, i.policy.stop.timeout)))
+            .collect();
+        for (id, timeout) in shares {
+            self.step(id, Input::Halt { timeout });
+        }
+    }
+
+    /// Lets something happen to the foreground command.
+    pub(crate) fn step_foreground(&mut self, input: foreground::Input) {
+        if let Phase::Over = self.phase {
+            return;
+        }
+        let Some(code) = self.foreground.step(&mut self.actions, input) else {
+            return;
+        };
+        match &mut self.phase {
+            Phase::New | Phase::Running { .. } => self.end(code),
+            Phase::Stopping(shutdown) if shutdown.foreground_decides => shutdown.code = code,
+            Phase::Stopping(_) | Phase::Over => {}
+        }
+    }
+
+    /// Does what the stop's deadlines demand.
+    pub(crate) fn deadlines(&mut self) {
+        let Phase::Stopping(shutdown) = &mut self.phase else {
+            return;
+        };
+        let (code, exit_at) = (shutdown.code, shutdown.exit_at);
+        if shutdown.kill_at.is_some_and(|at| at <= self.now) {
+            shutdown.kill_at = None;
+            let late = self
+                .services
+                .iter()
+                .filter(|instance| match instance.state {
+                    State::Live(_) | State::Stopping { .. } => true,
+                    State::Stopped
+                    | State::Waiting
+                    | State::Spawning
+                    | State::Killing { .. }
+                    | State::Unreaped { .. }
+                    | State::Clearing { .. }
+                    | State::Backoff { .. }
+                    | State::Exited { .. }
+                    | State::Fatal { .. } => false,
+                });
+            let note = |id| Action::Note(Note::KillAfterTimeout { service: id });
+            self.actions.extend(late.map(|instance| note(instance.id)));
+            self.kill_everything();
+        }
+        if exit_at <= self.now {
+            let left = self
+                .services
+                .iter()
+                .filter(|instance| instance.state.occupied());
+            let left = left.map(|instance| Some(instance.id));
+            let foreground = Some(None).filter(|_| self.foreground.occupied());
+            let left: Vec<Option<ServiceId>> = left.chain(foreground).collect();
+            for service in left {
+                self.actions
+                    .push_back(Action::Note(Note::LeftBehind { service }));
+            }
+            self.exit(code);
+        }
+    }
+
+    fn kill_everything(&mut self) {
+        self.step_foreground(foreground::Input::Kill);
+        for id in self.graph.order().iter().rev().copied().collect::<Vec<_>>() {
+            self.step(id, Input::Kill);
+        }
+    }
+
+    /// The last action.
+    pub(crate) fn exit(&mut self, code: u8) {
+        for goal in [Goal::Up, Goal::Down] {
+            for number in self.requests.close_all(goal) {
+                self.refuse(number, ErrorKind::ShuttingDown, "the box has stopped");
+            }
+        }
+        self.phase = Phase::Over;
+        self.foreground = Foreground::Gone;
+        self.actions.push_back(Action::Exit { code });
+    }
+
+    /// Answers a request that can't be met.
+    pub(crate) fn refuse(&mut self, request: u64, kind: ErrorKind, message: impl Into<String>) {
+        let refusal = Refusal {
+            kind,
+            message: message.into(),
+        };
+        self.actions.push_back(Action::Reply {
+            request,
+            result: Err(refusal),
+        });
+    }
+}

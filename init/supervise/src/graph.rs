@@ -1,0 +1,170 @@
+//! Who needs whom.
+
+use std::collections::BTreeMap;
+
+use holdall_protocol::Manifest;
+use holdall_protocol::manifest::Condition;
+
+use crate::ServiceId;
+
+/// One `depends_on`, seen from either end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Edge {
+    /// The service at the other end.
+    pub(crate) other: ServiceId,
+    /// What the dependant waits for.
+    pub(crate) condition: Condition,
+}
+
+/// The dependencies of a manifest, with services by number.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Graph {
+    needs: Vec<Vec<Edge>>,
+    needed_by: Vec<Vec<Edge>>,
+    order: Vec<ServiceId>,
+}
+
+impl Graph {
+    /// Takes a manifest's dependencies. One on a service that is not there is
+    /// left out: the manifest's parser refuses it, so that it can only come
+    /// from a manifest made by hand.
+    pub(crate) fn new(manifest: &Manifest) -> Self {
+        let numbered = (0_u32..).map(ServiceId).zip(&manifest.services);
+        let ids: BTreeMap<_, _> = numbered.clone().map(|(id, s)| (&s.name, id)).collect();
+        let count = manifest.services.len();
+        let mut graph = Self {
+            needs: vec![Vec::new(); count],
+            needed_by: vec![Vec::new(); count],
+            order: Vec::new(),
+        };
+        for (id, service) in numbered {
+            for dependency in &service.depends_on {
+                let Some(&on) = ids.get(&dependency.service) else {
+                    continue;
+                };
+                let condition = dependency.condition;
+                if let Some(needs) = graph.needs.get_mut(id.index()) {
+                    needs.push(Edge {
+                        other: on,
+                        condition,
+                    });
+                }
+                if let Some(needed_by) = graph.needed_by.get_mut(on.index()) {
+                    needed_by.push(Edge {
+                        other: id,
+                        condition,
+                    });
+                }
+            }
+        }
+        graph.order = graph.sorted();
+        graph
+    }
+
+    /// What a service depends on.
+    pub(crate) fn needs(&self, id: ServiceId) -> &[Edge] {
+        self.needs.get(id.index()).map_or(&[], Vec::as_slice)
+    }
+
+    /// What depends on a service.
+    pub(crate) fn needed_by(&self, id: ServiceId) -> &[Edge] {
+        self.needed_by.get(id.index()).map_or(&[], Vec::as_slice)
+    }
+
+    /// Every service after all that it depends on, else in the order of the
+    /// file.
+    pub(crate) fn order(&self) -> &[ServiceId] {
+        &self.order
+    }
+
+    /// `roots` and everything reached from them by `step`.
+    pub(crate) fn closure<'g>(
+        &'g self,
+        roots: &[ServiceId],
+        step: impl Fn(&'g Self, ServiceId) -> &'g [Edge],
+    ) -> Vec<ServiceId> {
+        let mut seen = vec![false; self.needs.len()];
+        let mut found = Vec::new();
+        let mut next = roots.to_vec();
+        while let Some(id) = next.pop() {
+            match seen.get_mut(id.index()) {
+                Some(seen) if !*seen => *seen = true,
+                Some(_) | None => continue,
+            }
+            found.push(id);
+            next.extend(step(self, id).iter().map(|edge| edge.other));
+        }
+        found
+    }
+
+    /// A topological order (Kahn's), the smallest number first among those
+    /// that could come next. Services on a cycle, which only a manifest made
+    /// by hand can have, come last.
+    fn sorted(&self) -> Vec<ServiceId> {
+        let mut open: Vec<usize> = self.needs.iter().map(Vec::len).collect();
+        let free = open.iter().zip(0_u32..).filter(|(open, _)| **open == 0);
+        let mut next: std::collections::BTreeSet<ServiceId> =
+            free.map(|(_, id)| ServiceId(id)).collect();
+        let mut order = Vec::with_capacity(open.len());
+        while let Some(id) = next.pop_first() {
+            order.push(id);
+            for edge in self.needed_by(id) {
+                let Some(open) = open.get_mut(edge.other.index()) else {
+                    continue;
+                };
+                *open = open.saturating_sub(1);
+                if *open == 0 {
+                    next.insert(edge.other);
+                }
+            }
+        }
+        let cyclic = open.iter().zip(0_u32..).filter(|(open, _)| **open > 0);
+        order.extend(cyclic.map(|(_, id)| ServiceId(id)));
+        order
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdall_protocol::Reader;
+
+    fn graph(text: &str) -> Graph {
+        Graph::new(&Manifest::from_toml(text, Reader::Init).expect("well-formed"))
+    }
+
+    fn ids(list: &[u32]) -> Vec<ServiceId> {
+        list.iter().copied().map(ServiceId).collect()
+    }
+
+    const CHAIN: &str = "
+        [service.web]
+        command = 'w'
+        depends_on = ['app']
+        [service.redis]
+        command = 'r'
+        [service.app]
+        command = 'a'
+        depends_on = ['redis']
+    ";
+
+    #[test]
+    fn services_come_after_what_they_depend_on() {
+        assert_eq!(graph(CHAIN).order(), ids(&[1, 2, 0]));
+    }
+
+    #[test]
+    fn services_without_dependencies_keep_the_order_of_the_file() {
+        let text = "[service.b]\ncommand='b'\n[service.a]\ncommand='a'";
+        assert_eq!(graph(text).order(), ids(&[0, 1]));
+    }
+
+    #[test]
+    fn a_closure_has_everything_that_is_reached_once() {
+        let graph = graph(CHAIN);
+        let mut below = graph.closure(&ids(&[0]), Graph::needs);
+        below.sort();
+        assert_eq!(below, ids(&[0, 1, 2]));
+        assert_eq!(graph.closure(&ids(&[0, 0]), Graph::needed_by), ids(&[0]));
+    }
+}

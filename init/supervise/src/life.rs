@@ -1,0 +1,242 @@
+//! What comes of the events in a service's life: birth, readiness, probes and
+//! every kind of end. [`crate::service`] says when.
+
+use holdall_protocol::Millis;
+use holdall_protocol::control::Exit;
+use holdall_protocol::manifest::{Kind, OnUnhealthy, Restart};
+
+use crate::probing::{Finding, Probing};
+use crate::restart::Verdict;
+use crate::service::{Instance, Policy, Turn};
+use crate::state::{Live, Main, Next, Stage, State, Why};
+use crate::{Action, Note, Timestamp};
+
+/// The longest words of a probe or a failed spawn that are kept, in bytes:
+/// they may quote what a service sent.
+const MAX_MESSAGE: usize = 1024;
+
+/// How a main process came to its end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Ending {
+    /// By itself, after it was ready for so long.
+    Itself { ready: Millis },
+    /// It was told to.
+    Told(Why),
+}
+
+impl Instance {
+    /// Its process exists now.
+    pub(crate) fn born(&mut self, turn: &mut Turn<'_>, pid: u32) -> State {
+        let main = Main {
+            pid,
+            spawned: turn.now,
+        };
+        let probing = self
+            .policy
+            .probes
+            .map(|schedule| Probing::new(schedule, turn.now));
+        let live = Live {
+            main,
+            stage: Stage::Starting,
+            probing,
+        };
+        if live.probing.is_some() || self.policy.kind == Kind::Oneshot {
+            return State::Live(live);
+        }
+        self.ready(turn, live)
+    }
+
+    fn ready(&mut self, turn: &mut Turn<'_>, mut live: Live) -> State {
+        self.message = None;
+        let after = turn.now.since(live.main.spawned);
+        turn.note(Note::Ready {
+            service: self.id,
+            after,
+        });
+        live.stage = Stage::Ready { at: turn.now };
+        State::Live(live)
+    }
+
+    /// Takes in the answer of a probe.
+    pub(crate) fn probed(
+        &mut self,
+        turn: &mut Turn<'_>,
+        mut live: Live,
+        outcome: Result<(), String>,
+    ) -> State {
+        let answer = live
+            .probing
+            .as_mut()
+            .and_then(|p| p.answer(turn.now, outcome.is_ok()));
+        let Some(finding) = answer else {
+            return State::Live(live);
+        };
+        self.message = outcome.err().map(shortened);
+        match (finding, live.stage) {
+            (Finding::Good, Stage::Starting) => self.ready(turn, live),
+            (Finding::Good, Stage::Unhealthy { .. }) => {
+                turn.note(Note::Recovered { service: self.id });
+                live.stage = Stage::Ready { at: turn.now };
+                State::Live(live)
+            }
+            (Finding::TooBad, Stage::Starting | Stage::Ready { .. }) => self.unhealthy(turn, live),
+            (Finding::Good, Stage::Ready { .. })
+            | (Finding::Bad, Stage::Starting | Stage::Ready { .. } | Stage::Unhealthy { .. })
+            | (Finding::TooBad, Stage::Unhealthy { .. }) => State::Live(live),
+        }
+    }
+
+    fn unhealthy(&mut self, turn: &mut Turn<'_>, mut live: Live) -> State {
+        let reason = self.message.clone().unwrap_or_default();
+        turn.note(Note::Unhealthy {
+            service: self.id,
+            reason,
+        });
+        let ready = live.stage.ready_for(turn.now);
+        match self.policy.on_unhealthy {
+            OnUnhealthy::Restart if !self.ends() => self.halt(
+                turn,
+                &live,
+                self.policy.stop.timeout,
+                Why::Unhealthy { ready },
+            ),
+            OnUnhealthy::Restart | OnUnhealthy::Ignore => {
+                live.stage = Stage::Unhealthy { ready };
+                State::Live(live)
+            }
+        }
+    }
+
+    /// Tells a process to end; kills it at once where it is given no time.
+    pub(crate) fn halt(
+        &mut self,
+        turn: &mut Turn<'_>,
+        live: &Live,
+        timeout: Millis,
+        why: Why,
+    ) -> State {
+        self.forget_probe(turn, live);
+        let main = live.main;
+        if timeout == Millis::ZERO {
+            turn.act(Action::KillAll { service: self.id });
+            return State::Killing { main, why };
+        }
+        turn.act(Action::Signal {
+            service: self.id,
+            signal: self.policy.stop.signal,
+        });
+        State::Stopping {
+            main,
+            kill_at: turn.now + timeout,
+            why,
+        }
+    }
+
+    /// Gives up the probe that is under way, if one is.
+    pub(crate) fn forget_probe(&self, turn: &mut Turn<'_>, live: &Live) {
+        if live.probing.as_ref().is_some_and(Probing::under_way) {
+            turn.act(Action::CancelProbe { service: self.id });
+        }
+    }
+
+    /// What follows the end of the main process.
+    pub(crate) fn ended(
+        &mut self,
+        turn: &mut Turn<'_>,
+        main: Main,
+        exit: Exit,
+        ending: Ending,
+    ) -> Next {
+        self.last_exit = Some(exit);
+        let expected = self.ends() || matches!(ending, Ending::Told(Why::Asked));
+        let after = turn.now.since(main.spawned);
+        turn.note(Note::Exited {
+            service: self.id,
+            exit,
+            after,
+            expected,
+        });
+        let ready = match ending {
+            Ending::Itself { .. } | Ending::Told(_) if expected => return Next::Anew,
+            Ending::Told(Why::Asked) => return Next::Anew,
+            Ending::Told(Why::Unhealthy { ready }) => return self.failed(turn, exit, ready),
+            Ending::Itself { ready } => ready,
+        };
+        let stays = match (self.policy.kind, self.policy.restart) {
+            (Kind::Oneshot, Restart::Always | Restart::OnFailure | Restart::Never)
+            | (Kind::Daemon, Restart::OnFailure) => exit.success(),
+            (Kind::Daemon, Restart::Never) => true,
+            (Kind::Daemon, Restart::Always) => false,
+        };
+        if stays {
+            Next::Exited { exit }
+        } else {
+            self.failed(turn, exit, ready)
+        }
+    }
+
+    /// What follows one failure more.
+    pub(crate) fn failed(&mut self, turn: &mut Turn<'_>, exit: Exit, ready: Millis) -> Next {
+        let Policy {
+            restart,
+            backoff,
+            give_up,
+            essential,
+            ..
+        } = self.policy;
+        let service = self.id;
+        let verdict = match restart {
+            Restart::Never => Verdict::GiveUp,
+            Restart::Always | Restart::OnFailure => {
+                self.restarts.failed(turn.now, ready, backoff, give_up)
+            }
+        };
+        match verdict {
+            Verdict::Wait(delay) => {
+                turn.note(Note::Restarting {
+                    service,
+                    delay,
+                    restarts: self.starts,
+                });
+                Next::Backoff {
+                    until: turn.now + delay,
+                }
+            }
+            Verdict::GiveUp => {
+                let failures = self.restarts.failures().max(1);
+                turn.note(Note::GivenUp {
+                    service,
+                    exit,
+                    failures,
+                    essential,
+                });
+                Next::Fatal { exit }
+            }
+        }
+    }
+
+    /// No process is left.
+    pub(crate) fn rest(&mut self, now: Timestamp, next: Next) -> State {
+        self.anew = false;
+        if !self.wanted {
+            return State::Stopped;
+        }
+        match next {
+            Next::Anew => State::Waiting,
+            Next::Backoff { until } if until <= now => State::Waiting,
+            Next::Backoff { until } => State::Backoff { until },
+            Next::Exited { exit } => State::Exited { exit },
+            Next::Fatal { exit } => State::Fatal { exit },
+        }
+    }
+}
+
+pub(crate) fn shortened(mut text: String) -> String {
+    if text.len() > MAX_MESSAGE {
+        let cut = (0..=MAX_MESSAGE)
+            .rev()
+            .find(|at| text.is_char_boundary(*at));
+        text.truncate(cut.unwrap_or(0));
+    }
+    text
+}

@@ -1,0 +1,117 @@
+//! What the supervisor tells of itself.
+
+use holdall_protocol::ServiceName;
+use holdall_protocol::control::{HealthKind, ServiceStatus, State as Reported, Status};
+
+use crate::service::Instance;
+use crate::state::{State, word};
+use crate::supervisor::{Phase, Supervisor};
+use crate::{ServiceId, Timestamp};
+
+impl Supervisor {
+    /// The state of everything, services in start order.
+    #[must_use]
+    pub fn status(&self, now: Timestamp) -> Status {
+        let instances = self
+            .graph
+            .order()
+            .iter()
+            .filter_map(|id| self.services.get(id.index()));
+        Status {
+            ready: self.ready(),
+            has_been_ready: self.has_been_ready,
+            stopping: matches!(self.phase, Phase::Stopping(_) | Phase::Over),
+            services: instances
+                .filter_map(|instance| self.describe(now, instance))
+                .collect(),
+        }
+    }
+
+    fn describe(&self, now: Timestamp, instance: &Instance) -> Option<ServiceStatus> {
+        let next_start = match instance.state {
+            State::Backoff { until } => Some(until.since(now)),
+            State::Stopped
+            | State::Waiting
+            | State::Spawning
+            | State::Live(_)
+            | State::Stopping { .. }
+            | State::Killing { .. }
+            | State::Unreaped { .. }
+            | State::Clearing { .. }
+            | State::Exited { .. }
+            | State::Fatal { .. } => None,
+        };
+        Some(ServiceStatus {
+            name: self.names.get(instance.id.index())?.clone(),
+            state: instance.state.reported(),
+            health: instance.state.health(),
+            pid: instance.state.main().map(|main| main.pid),
+            since: now.since(instance.entered),
+            restarts: instance.restarted(),
+            last_exit: instance.last_exit,
+            next_start,
+            message: instance.message.clone(),
+        })
+    }
+
+    /// Whether the box is healthy in the sense of `kind`; if not, why.
+    ///
+    /// # Errors
+    /// One line for people.
+    pub fn health(&self, kind: HealthKind) -> Result<(), String> {
+        match kind {
+            HealthKind::Started if self.has_been_ready => Ok(()),
+            HealthKind::Started | HealthKind::Ready => self.readiness(),
+            HealthKind::Live => self.liveness(),
+            HealthKind::Auto if self.has_been_ready => self.liveness(),
+            HealthKind::Auto => self.readiness(),
+        }
+    }
+
+    fn readiness(&self) -> Result<(), String> {
+        match self.phase {
+            Phase::New => return Err("the box is not booted yet".to_owned()),
+            Phase::Stopping(_) | Phase::Over => return Err("the box is stopping".to_owned()),
+            Phase::Running { .. } if self.ready() => return Ok(()),
+            Phase::Running { .. } => {}
+        }
+        let held = self
+            .graph
+            .order()
+            .iter()
+            .filter_map(|id| self.services.get(id.index()));
+        let mut held = held.filter(|instance| self.holds_up(instance.id));
+        let Some(first) = held.next() else {
+            return Ok(());
+        };
+        let more = match held.count() {
+            0 => String::new(),
+            1 => ", and 1 other is not ready".to_owned(),
+            more => format!(", and {more} others are not ready"),
+        };
+        let words = first
+            .message
+            .as_ref()
+            .map(|words| format!(" ({words})"))
+            .unwrap_or_default();
+        let state = word(first.state.reported());
+        Err(format!("`{}` is {state}{words}{more}", self.name(first.id)))
+    }
+
+    /// A restarting service is alive; so is a given-up one that is not
+    /// essential. Else init and the engine would fight.
+    fn liveness(&self) -> Result<(), String> {
+        let given_up = |instance: &&Instance| {
+            instance.policy.essential && instance.state.reported() == Reported::Fatal
+        };
+        match self.services.iter().find(given_up) {
+            None => Ok(()),
+            Some(instance) => Err(format!("`{}` was given up", self.name(instance.id))),
+        }
+    }
+
+    /// A service's name.
+    pub(crate) fn name(&self, id: ServiceId) -> &str {
+        self.names.get(id.index()).map_or("?", ServiceName::as_str)
+    }
+}

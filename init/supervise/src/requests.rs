@@ -1,0 +1,205 @@
+//! What clients ask of services, and when they are answered.
+
+use holdall_protocol::control::ErrorKind;
+use holdall_protocol::{ServiceName, suggest};
+
+use crate::command::Goal;
+use crate::graph::Graph;
+use crate::service::{Input, Instance};
+use crate::state::{Live, Stage, State};
+use crate::supervisor::{Phase, Supervisor};
+use crate::{Action, Command, ServiceId};
+
+/// How a service stands to what a client wants of it.
+enum Standing {
+    Met,
+    Open,
+    Failed(String),
+}
+
+impl Supervisor {
+    /// Takes in a client's command.
+    pub(crate) fn command(&mut self, request: u64, command: Command, names: &[ServiceName]) {
+        match self.phase {
+            Phase::New | Phase::Running { .. } => {}
+            Phase::Stopping(_) | Phase::Over => {
+                return self.refuse(request, ErrorKind::ShuttingDown, "the box is stopping");
+            }
+        }
+        let targets = match self.targets(names) {
+            Ok(targets) => targets,
+            Err(message) => return self.refuse(request, ErrorKind::UnknownService, message),
+        };
+        let goal = match command {
+            Command::Start | Command::Restart => Goal::Up,
+            Command::Stop => Goal::Down,
+        };
+        let serial = self.requests.open(request, goal, &targets);
+        match command {
+            Command::Start => self.step_all(self.graph.closure(&targets, Graph::needs), &Input::Up),
+            Command::Stop => {
+                self.step_all(self.graph.closure(&targets, Graph::needed_by), &Input::Down);
+            }
+            Command::Restart => {
+                self.step_all(self.graph.closure(&targets, Graph::needs), &Input::Up);
+                self.step_all(targets.clone(), &Input::Anew);
+            }
+        }
+        for id in targets {
+            self.judge(id);
+        }
+        let closed = self.requests.close_if_met(serial);
+        self.done(closed);
+    }
+
+    fn step_all(&mut self, ids: Vec<ServiceId>, input: &Input) {
+        for id in ids {
+            self.step(id, input.clone());
+        }
+    }
+
+    /// The services of these names; all of them where there are none.
+    fn targets(&self, names: &[ServiceName]) -> Result<Vec<ServiceId>, String> {
+        if names.is_empty() {
+            return Ok(self.graph.order().to_vec());
+        }
+        let mut targets = Vec::with_capacity(names.len());
+        for name in names {
+            let Some(id) = self.ids.get(name) else {
+                let known = self.ids.keys().map(ServiceName::as_str);
+                let near = suggest::closest(name.as_str(), known);
+                let hint = near.map(|near| format!(": did you mean `{near}`?"));
+                return Err(format!(
+                    "no service is named `{name}`{}",
+                    hint.unwrap_or_default()
+                ));
+            };
+            targets.push(*id);
+        }
+        targets.sort_unstable();
+        targets.dedup();
+        Ok(targets)
+    }
+
+    /// Answers whoever waits for a service that has come to where they want
+    /// it, or never will.
+    pub(crate) fn judge(&mut self, id: ServiceId) {
+        if self.requests.is_empty() {
+            return;
+        }
+        for (serial, goal) in self.requests.watching(id) {
+            let Some(instance) = self.services.get(id.index()) else {
+                return;
+            };
+            let standing = match goal {
+                Goal::Up => self.standing_up(instance),
+                Goal::Down => self.standing_down(instance),
+            };
+            match standing {
+                Standing::Open => {}
+                Standing::Met => {
+                    let closed = self.requests.met(serial, id);
+                    self.done(closed);
+                }
+                Standing::Failed(message) => {
+                    if let Some(number) = self.requests.close(serial) {
+                        self.refuse(number, ErrorKind::Failed, message);
+                    }
+                }
+            }
+        }
+    }
+
+    fn standing_up(&self, instance: &Instance) -> Standing {
+        let name = self.name(instance.id);
+        match &instance.state {
+            State::Exited { exit } if instance.done(*exit) => Standing::Met,
+            State::Exited { exit } => Standing::Failed(format!("`{name}` ended ({exit})")),
+            State::Fatal { exit } => {
+                let words = instance.message.as_ref().map(|words| format!(": {words}"));
+                let words = words.unwrap_or_default();
+                Standing::Failed(format!("`{name}` was given up ({exit}){words}"))
+            }
+            State::Live(Live {
+                stage: Stage::Ready { .. },
+                ..
+            }) if !instance.leaving() => Standing::Met,
+            State::Stopped
+            | State::Waiting
+            | State::Spawning
+            | State::Live(_)
+            | State::Stopping { .. }
+            | State::Killing { .. }
+            | State::Unreaped { .. }
+            | State::Clearing { .. }
+            | State::Backoff { .. } => {
+                if instance.wanted {
+                    Standing::Open
+                } else {
+                    Standing::Failed(format!("`{name}` was stopped meanwhile"))
+                }
+            }
+        }
+    }
+
+    fn standing_down(&self, instance: &Instance) -> Standing {
+        let begun = instance.state.live().is_none() && !matches!(instance.state, State::Spawning);
+        if !instance.state.occupied() {
+            Standing::Met
+        } else if instance.leaving() || begun {
+            Standing::Open
+        } else {
+            let name = self.name(instance.id);
+            Standing::Failed(format!("`{name}` was started again before it stopped"))
+        }
+    }
+
+    /// A service has ended for good: whoever waits for one that waits for it
+    /// would wait for ever.
+    pub(crate) fn disappoint(&mut self, ended: ServiceId) {
+        if self.requests.is_empty() {
+            return;
+        }
+        let culprit = self.name(ended).to_owned();
+        let mut seen = vec![false; self.services.len()];
+        let mut next = vec![ended];
+        while let Some(id) = next.pop() {
+            for edge in self.graph.needed_by(id).to_vec() {
+                let waits = self
+                    .services
+                    .get(edge.other.index())
+                    .is_some_and(|dependant| {
+                        matches!(dependant.state, State::Waiting) && self.unmet(edge.other) > 0
+                    });
+                let Some(seen) = seen
+                    .get_mut(edge.other.index())
+                    .filter(|seen| !**seen && waits)
+                else {
+                    continue;
+                };
+                *seen = true;
+                next.push(edge.other);
+                let name = self.name(edge.other).to_owned();
+                for (serial, goal) in self.requests.watching(edge.other) {
+                    let closed = if goal == Goal::Up {
+                        self.requests.close(serial)
+                    } else {
+                        None
+                    };
+                    if let Some(number) = closed {
+                        let message = format!("`{name}` waits for `{culprit}`, which has ended");
+                        self.refuse(number, ErrorKind::Failed, message);
+                    }
+                }
+            }
+        }
+    }
+
+    fn done(&mut self, request: Option<u64>) {
+        let reply = |request| Action::Reply {
+            request,
+            result: Ok(()),
+        };
+        self.actions.extend(request.map(reply));
+    }
+}

@@ -1,0 +1,527 @@
+//! One service: what can happen in each state, and what comes of it.
+//!
+//! Whether the service is *wanted* up or down is kept apart from its state. It
+//! is *leaving* when it has a process that is to end: it is wanted down, or it
+//! is to be started anew. A leaving service is told to end (`halt`) by the
+//! supervisor, once nothing that depends on it is leaving before it.
+//!
+//! What can happen: `up`, `down`, `anew` (a client, the boot, the shutdown),
+//! `go` (everything it depends on is as it must be), `halt`, `kill` (the
+//! supervisor), `timer`, and the answers `spawned`, `spawn failed`, `exited`,
+//! `cleared`, `probed`. What a row does not name changes nothing there: it can
+//! only be a mistake of the shell or an answer that came too late.
+//!
+//! | state | event | becomes | and |
+//! |---|---|---|---|
+//! | stopped | up, anew | waiting | failures are forgotten |
+//! | waiting | go | spawning | `Spawn` |
+//! | | down | stopped | |
+//! | spawning | spawned | starting | first probe soon |
+//! | | spawned, a daemon without `health` | ready | |
+//! | | spawn failed | *verdict* | no process, so nothing to clear |
+//! | | exited | clearing(*verdict*) | `KillAll`; it was faster than its own birth |
+//! | | halt, kill | spawning | asked again once it is born |
+//! | starting, ready, unhealthy | timer | same | `Probe` |
+//! | | probed good | ready | the next after `interval` |
+//! | | probed bad | same | `retries` in a row: see the next two |
+//! | | … and `on_unhealthy = "restart"` | stopping(unhealthy) | stop signal |
+//! | | … and `"ignore"`, or it is leaving | unhealthy | probes go on |
+//! | | halt | stopping(asked) | stop signal; no timeout: as kill |
+//! | | kill | killing | `KillAll` |
+//! | | exited | clearing(*verdict*; leaving: anew) | `KillAll` |
+//! | | anew | same | it is leaving now |
+//! | stopping | timer, kill | killing | `KillAll` |
+//! | | halt | stopping | killed at the earlier of the two times |
+//! | | exited | clearing(asked: anew; unhealthy: *verdict*) | `KillAll` |
+//! | killing | exited | clearing(as above) | it is under way already |
+//! | | cleared | unreaped | |
+//! | unreaped | exited | *rest*(as above) | |
+//! | clearing(next) | cleared | *rest*(next) | |
+//! | | anew; up where next is a failure or the end of a daemon | clearing(anew) | failures are forgotten |
+//! | backoff(until) | timer, and it is until | waiting | |
+//! | | up, anew | waiting | failures are forgotten |
+//! | | down | stopped | |
+//! | exited | anew; up for a daemon | waiting | a done oneshot *is* up |
+//! | fatal | up, anew | waiting | failures are forgotten |
+//! | | down | stopped | |
+//!
+//! In every state with a process, `up` and `down` also change what is wanted.
+//!
+//! *rest*(next): wanted down: stopped. Wanted up: next; where that is anew:
+//! waiting.
+//!
+//! *verdict*, for a service that ended by itself, could not be spawned, or was
+//! stopped for being unhealthy:
+//! * a oneshot that ended with 0: exited;
+//! * not to be started again, by `restart`: a daemon that ended by itself:
+//!   exited; any other: fatal;
+//! * one failure more; too many of them: fatal; else backoff.
+//!
+//! After the end of a main process no other is spawned until `cleared` says
+//! that all it left behind is gone, so there are never two of one service.
+
+use std::collections::VecDeque;
+use std::mem;
+
+use holdall_protocol::Millis;
+use holdall_protocol::control::Exit;
+use holdall_protocol::manifest::{Backoff, GiveUp, Kind, OnUnhealthy, Restart, Service, Stop};
+
+use crate::life::{Ending, shortened};
+use crate::probing::Schedule;
+use crate::restart::Restarts;
+use crate::state::{Live, Main, Next, State, Why};
+use crate::{Action, Note, ServiceId, Timestamp};
+
+/// What can happen to a service.
+#[derive(Debug, Clone)]
+pub(crate) enum Input {
+    Up,
+    Down,
+    Anew,
+    Go,
+    Halt { timeout: Millis },
+    Kill,
+    Timer,
+    Spawned { pid: u32 },
+    SpawnFailed { reason: String, code: u8 },
+    Exited { exit: Exit },
+    Cleared,
+    Probed { outcome: Result<(), String> },
+}
+
+/// What the manifest says of it, as far as decisions need it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Policy {
+    pub(crate) kind: Kind,
+    pub(crate) essential: bool,
+    pub(crate) stop: Stop,
+    pub(crate) restart: Restart,
+    pub(crate) backoff: Backoff,
+    pub(crate) give_up: GiveUp,
+    pub(crate) on_unhealthy: OnUnhealthy,
+    pub(crate) probes: Option<Schedule>,
+}
+
+impl From<&Service> for Policy {
+    fn from(service: &Service) -> Self {
+        let health = service
+            .health
+            .as_ref()
+            .filter(|_| service.kind == Kind::Daemon);
+        Self {
+            kind: service.kind,
+            essential: service.essential,
+            stop: service.stop,
+            restart: service.restart,
+            backoff: service.backoff,
+            give_up: service.give_up,
+            on_unhealthy: service.on_unhealthy,
+            probes: health.map(Schedule::from),
+        }
+    }
+}
+
+/// One service as it is now.
+#[derive(Debug, Clone)]
+pub(crate) struct Instance {
+    pub(crate) id: ServiceId,
+    pub(crate) policy: Policy,
+    pub(crate) state: State,
+    /// It is meant to be up.
+    pub(crate) wanted: bool,
+    /// Its process is to end and another to follow.
+    pub(crate) anew: bool,
+    /// When it came to the state that is reported.
+    pub(crate) entered: Timestamp,
+    /// Times it was started, or an attempt was made.
+    pub(crate) starts: u32,
+    pub(crate) last_exit: Option<Exit>,
+    /// The words of its newest failed probe or failed start.
+    pub(crate) message: Option<String>,
+    pub(crate) restarts: Restarts,
+}
+
+/// The time, and where actions go.
+pub(crate) struct Turn<'t> {
+    pub(crate) now: Timestamp,
+    pub(crate) actions: &'t mut VecDeque<Action>,
+}
+
+impl Turn<'_> {
+    pub(crate) fn act(&mut self, action: Action) {
+        self.actions.push_back(action);
+    }
+
+    pub(crate) fn note(&mut self, note: Note) {
+        self.act(Action::Note(note));
+    }
+}
+
+impl Instance {
+    /// A service that is down.
+    pub(crate) fn new(id: ServiceId, service: &Service, seed: u64) -> Self {
+        // Services of one box must not draw the same jitter.
+        let seed = seed ^ u64::from(id.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Self {
+            id,
+            policy: Policy::from(service),
+            state: State::Stopped,
+            wanted: false,
+            anew: false,
+            entered: Timestamp::default(),
+            starts: 0,
+            last_exit: None,
+            message: None,
+            restarts: Restarts::new(seed),
+        }
+    }
+
+    /// Whether it has a process that is to end.
+    pub(crate) fn leaving(&self) -> bool {
+        self.state.occupied() && self.ends()
+    }
+
+    /// How often it was started again.
+    pub(crate) fn restarted(&self) -> u32 {
+        self.starts.saturating_sub(1)
+    }
+
+    /// Takes in what happened.
+    pub(crate) fn step(&mut self, turn: &mut Turn<'_>, input: Input) {
+        match input {
+            Input::Up => self.wanted = true,
+            Input::Down => (self.wanted, self.anew) = (false, false),
+            Input::Anew => (self.wanted, self.anew) = (true, self.state.occupied()),
+            Input::Go
+            | Input::Halt { .. }
+            | Input::Kill
+            | Input::Timer
+            | Input::Spawned { .. }
+            | Input::SpawnFailed { .. }
+            | Input::Exited { .. }
+            | Input::Cleared
+            | Input::Probed { .. } => {}
+        }
+        let before = self.state.reported();
+        self.state = match mem::replace(&mut self.state, State::Stopped) {
+            State::Stopped => self.in_stopped(&input),
+            State::Waiting => self.in_waiting(turn, &input),
+            State::Spawning => self.in_spawning(turn, input),
+            State::Live(live) => self.in_live(turn, live, input),
+            State::Stopping { main, kill_at, why } => {
+                self.in_stopping(turn, main, kill_at, why, &input)
+            }
+            State::Killing { main, why } => self.in_killing(turn, main, why, &input),
+            State::Unreaped { main, why } => self.in_unreaped(turn, main, why, &input),
+            State::Clearing { next } => self.in_clearing(turn, next, &input),
+            State::Backoff { until } => self.in_backoff(turn, until, &input),
+            State::Exited { exit } => self.in_exited(exit, &input),
+            State::Fatal { exit } => self.in_fatal(exit, &input),
+        };
+        if self.state.reported() != before {
+            self.entered = turn.now;
+        }
+    }
+
+    fn in_stopped(&mut self, input: &Input) -> State {
+        match input {
+            Input::Up | Input::Anew => self.afresh(),
+            Input::Down
+            | Input::Go
+            | Input::Halt { .. }
+            | Input::Kill
+            | Input::Timer
+            | Input::Spawned { .. }
+            | Input::SpawnFailed { .. }
+            | Input::Exited { .. }
+            | Input::Cleared
+            | Input::Probed { .. } => State::Stopped,
+        }
+    }
+
+    fn in_waiting(&mut self, turn: &mut Turn<'_>, input: &Input) -> State {
+        match input {
+            Input::Go => {
+                self.starts = self.starts.saturating_add(1);
+                turn.act(Action::Spawn { service: self.id });
+                State::Spawning
+            }
+            Input::Down => State::Stopped,
+            Input::Up
+            | Input::Anew
+            | Input::Halt { .. }
+            | Input::Kill
+            | Input::Timer
+            | Input::Spawned { .. }
+            | Input::SpawnFailed { .. }
+            | Input::Exited { .. }
+            | Input::Cleared
+            | Input::Probed { .. } => State::Waiting,
+        }
+    }
+
+    fn in_spawning(&mut self, turn: &mut Turn<'_>, input: Input) -> State {
+        match input {
+            Input::Spawned { pid } => self.born(turn, pid),
+            Input::SpawnFailed { reason, code } => {
+                let reason = shortened(reason);
+                self.message = Some(reason.clone());
+                turn.note(Note::SpawnFailed {
+                    service: self.id,
+                    reason,
+                });
+                let exit = Exit::Code(code);
+                self.last_exit = Some(exit);
+                let next = if self.ends() {
+                    Next::Anew
+                } else {
+                    self.failed(turn, exit, Millis::ZERO)
+                };
+                self.rest(turn.now, next)
+            }
+            Input::Exited { exit } => {
+                let main = Main {
+                    pid: 0,
+                    spawned: turn.now,
+                };
+                let next = self.ended(
+                    turn,
+                    main,
+                    exit,
+                    Ending::Itself {
+                        ready: Millis::ZERO,
+                    },
+                );
+                turn.act(Action::KillAll { service: self.id });
+                State::Clearing { next }
+            }
+            Input::Up
+            | Input::Down
+            | Input::Anew
+            | Input::Go
+            | Input::Halt { .. }
+            | Input::Kill
+            | Input::Timer
+            | Input::Cleared
+            | Input::Probed { .. } => State::Spawning,
+        }
+    }
+
+    /// Starting, ready and unhealthy.
+    fn in_live(&mut self, turn: &mut Turn<'_>, mut live: Live, input: Input) -> State {
+        match input {
+            Input::Timer => {
+                if live
+                    .probing
+                    .as_mut()
+                    .is_some_and(|probing| probing.ask(turn.now))
+                {
+                    turn.act(Action::Probe { service: self.id });
+                }
+                State::Live(live)
+            }
+            Input::Probed { outcome } => self.probed(turn, live, outcome),
+            Input::Halt { timeout } => self.halt(turn, &live, timeout, Why::Asked),
+            Input::Kill => self.halt(turn, &live, Millis::ZERO, Why::Asked),
+            Input::Exited { exit } => {
+                self.forget_probe(turn, &live);
+                let ready = live.stage.ready_for(turn.now);
+                let next = self.ended(turn, live.main, exit, Ending::Itself { ready });
+                turn.act(Action::KillAll { service: self.id });
+                State::Clearing { next }
+            }
+            Input::Up
+            | Input::Down
+            | Input::Anew
+            | Input::Go
+            | Input::Spawned { .. }
+            | Input::SpawnFailed { .. }
+            | Input::Cleared => State::Live(live),
+        }
+    }
+
+    fn in_stopping(
+        &mut self,
+        turn: &mut Turn<'_>,
+        main: Main,
+        kill_at: Timestamp,
+        why: Why,
+        input: &Input,
+    ) -> State {
+        match input {
+            Input::Timer if turn.now < kill_at => State::Stopping { main, kill_at, why },
+            Input::Timer => {
+                turn.note(Note::KillAfterTimeout { service: self.id });
+                turn.act(Action::KillAll { service: self.id });
+                State::Killing { main, why }
+            }
+            Input::Kill => {
+                turn.act(Action::KillAll { service: self.id });
+                State::Killing { main, why }
+            }
+            Input::Halt { timeout } => State::Stopping {
+                main,
+                kill_at: kill_at.min(turn.now + *timeout),
+                why,
+            },
+            Input::Exited { exit } => {
+                let next = self.ended(turn, main, *exit, Ending::Told(why));
+                turn.act(Action::KillAll { service: self.id });
+                State::Clearing { next }
+            }
+            Input::Anew => State::Stopping {
+                main,
+                kill_at,
+                why: Why::Asked,
+            },
+            Input::Up
+            | Input::Down
+            | Input::Go
+            | Input::Spawned { .. }
+            | Input::SpawnFailed { .. }
+            | Input::Cleared
+            | Input::Probed { .. } => State::Stopping { main, kill_at, why },
+        }
+    }
+
+    fn in_killing(&mut self, turn: &mut Turn<'_>, main: Main, why: Why, input: &Input) -> State {
+        match input {
+            Input::Exited { exit } => {
+                let next = self.ended(turn, main, *exit, Ending::Told(why));
+                State::Clearing { next }
+            }
+            Input::Cleared => State::Unreaped { main, why },
+            Input::Anew => State::Killing {
+                main,
+                why: Why::Asked,
+            },
+            Input::Up
+            | Input::Down
+            | Input::Go
+            | Input::Halt { .. }
+            | Input::Kill
+            | Input::Timer
+            | Input::Spawned { .. }
+            | Input::SpawnFailed { .. }
+            | Input::Probed { .. } => State::Killing { main, why },
+        }
+    }
+
+    fn in_unreaped(&mut self, turn: &mut Turn<'_>, main: Main, why: Why, input: &Input) -> State {
+        match input {
+            Input::Exited { exit } => {
+                let next = self.ended(turn, main, *exit, Ending::Told(why));
+                self.rest(turn.now, next)
+            }
+            Input::Anew => State::Unreaped {
+                main,
+                why: Why::Asked,
+            },
+            Input::Up
+            | Input::Down
+            | Input::Go
+            | Input::Halt { .. }
+            | Input::Kill
+            | Input::Timer
+            | Input::Spawned { .. }
+            | Input::SpawnFailed { .. }
+            | Input::Cleared
+            | Input::Probed { .. } => State::Unreaped { main, why },
+        }
+    }
+
+    fn in_clearing(&mut self, turn: &mut Turn<'_>, next: Next, input: &Input) -> State {
+        match input {
+            Input::Cleared => self.rest(turn.now, next),
+            Input::Anew => {
+                self.restarts.reset();
+                State::Clearing { next: Next::Anew }
+            }
+            Input::Up => match next {
+                Next::Exited { exit } if self.done(exit) => State::Clearing { next },
+                Next::Anew => State::Clearing { next },
+                Next::Backoff { .. } | Next::Exited { .. } | Next::Fatal { .. } => {
+                    self.restarts.reset();
+                    State::Clearing { next: Next::Anew }
+                }
+            },
+            Input::Down
+            | Input::Go
+            | Input::Halt { .. }
+            | Input::Kill
+            | Input::Timer
+            | Input::Spawned { .. }
+            | Input::SpawnFailed { .. }
+            | Input::Exited { .. }
+            | Input::Probed { .. } => State::Clearing { next },
+        }
+    }
+
+    fn in_backoff(&mut self, turn: &mut Turn<'_>, until: Timestamp, input: &Input) -> State {
+        match input {
+            Input::Timer if turn.now < until => State::Backoff { until },
+            Input::Timer => State::Waiting,
+            Input::Up | Input::Anew => self.afresh(),
+            Input::Down => State::Stopped,
+            Input::Go
+            | Input::Halt { .. }
+            | Input::Kill
+            | Input::Spawned { .. }
+            | Input::SpawnFailed { .. }
+            | Input::Exited { .. }
+            | Input::Cleared
+            | Input::Probed { .. } => State::Backoff { until },
+        }
+    }
+
+    fn in_exited(&mut self, exit: Exit, input: &Input) -> State {
+        match input {
+            Input::Anew => self.afresh(),
+            Input::Up if !self.done(exit) => self.afresh(),
+            Input::Up
+            | Input::Down
+            | Input::Go
+            | Input::Halt { .. }
+            | Input::Kill
+            | Input::Timer
+            | Input::Spawned { .. }
+            | Input::SpawnFailed { .. }
+            | Input::Exited { .. }
+            | Input::Cleared
+            | Input::Probed { .. } => State::Exited { exit },
+        }
+    }
+
+    fn in_fatal(&mut self, exit: Exit, input: &Input) -> State {
+        match input {
+            Input::Up | Input::Anew => self.afresh(),
+            Input::Down => State::Stopped,
+            Input::Go
+            | Input::Halt { .. }
+            | Input::Kill
+            | Input::Timer
+            | Input::Spawned { .. }
+            | Input::SpawnFailed { .. }
+            | Input::Exited { .. }
+            | Input::Cleared
+            | Input::Probed { .. } => State::Fatal { exit },
+        }
+    }
+
+    /// A new beginning.
+    fn afresh(&mut self) -> State {
+        self.restarts.reset();
+        State::Waiting
+    }
+
+    /// Whether a service that exited so is a oneshot that is done.
+    pub(crate) fn done(&self, exit: Exit) -> bool {
+        self.policy.kind == Kind::Oneshot && exit.success()
+    }
+
+    /// Whether the process it has (as the caller knows) is to end.
+    pub(crate) fn ends(&self) -> bool {
+        !self.wanted || self.anew
+    }
+}

@@ -1,0 +1,202 @@
+//! The states of a service. What happens in each is in [`crate::service`].
+
+use holdall_protocol::Millis;
+use holdall_protocol::control::{Exit, HealthState, State as Reported};
+
+use crate::Timestamp;
+use crate::probing::Probing;
+
+/// Where a service is. Each variant carries what only that state has.
+#[derive(Debug, Clone)]
+pub(crate) enum State {
+    /// Down, and no process is left.
+    Stopped,
+    /// Up as soon as what it depends on is.
+    Waiting,
+    /// Its process is being made; the answer is not here yet.
+    Spawning,
+    /// Its process lives, and nothing has begun to end it: starting, ready or
+    /// unhealthy.
+    Live(Live),
+    /// Its process was told to end, and is killed when it does not in time.
+    Stopping {
+        main: Main,
+        kill_at: Timestamp,
+        why: Why,
+    },
+    /// All its processes are being killed; neither the end of the main one nor
+    /// that of all is told yet.
+    Killing { main: Main, why: Why },
+    /// No process is left, but how the main one ended is not told yet.
+    Unreaped { main: Main, why: Why },
+    /// The main process is gone, those it left behind are being killed.
+    Clearing { next: Next },
+    /// Is started again at a known time.
+    Backoff { until: Timestamp },
+    /// Ended by itself for good (a oneshot: done).
+    Exited { exit: Exit },
+    /// Given up.
+    Fatal { exit: Exit },
+}
+
+/// A main process.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Main {
+    pub(crate) pid: u32,
+    pub(crate) spawned: Timestamp,
+}
+
+/// A main process that nobody has told to end.
+#[derive(Debug, Clone)]
+pub(crate) struct Live {
+    pub(crate) main: Main,
+    pub(crate) stage: Stage,
+    /// None without a health check.
+    pub(crate) probing: Option<Probing>,
+}
+
+/// How far a live process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Not ready yet (a oneshot: not done).
+    Starting,
+    /// Ready.
+    Ready { at: Timestamp },
+    /// Its probes fail. It was ready for so long before.
+    Unhealthy { ready: Millis },
+}
+
+impl Stage {
+    /// How long it has been ready.
+    pub(crate) fn ready_for(self, now: Timestamp) -> Millis {
+        match self {
+            Self::Starting => Millis::ZERO,
+            Self::Ready { at } => now.since(at),
+            Self::Unhealthy { ready } => ready,
+        }
+    }
+}
+
+/// Why a process is made to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// A client or the shutdown wants it.
+    Asked,
+    /// Its probes fail; it was ready for so long before.
+    Unhealthy { ready: Millis },
+}
+
+/// Where a service goes once no process of it is left, if it is still wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// It was asked to end: from the beginning.
+    Anew,
+    Backoff {
+        until: Timestamp,
+    },
+    Exited {
+        exit: Exit,
+    },
+    Fatal {
+        exit: Exit,
+    },
+}
+
+impl State {
+    /// Its main process, as far as it is known and not yet reaped.
+    pub(crate) fn main(&self) -> Option<Main> {
+        match self {
+            Self::Live(live) => Some(live.main),
+            Self::Stopping { main, .. }
+            | Self::Killing { main, .. }
+            | Self::Unreaped { main, .. } => Some(*main),
+            Self::Stopped
+            | Self::Waiting
+            | Self::Spawning
+            | Self::Clearing { .. }
+            | Self::Backoff { .. }
+            | Self::Exited { .. }
+            | Self::Fatal { .. } => None,
+        }
+    }
+
+    /// Whether a process of it exists or may exist.
+    pub(crate) fn occupied(&self) -> bool {
+        matches!(self, Self::Spawning | Self::Clearing { .. }) || self.main().is_some()
+    }
+
+    /// Whether it runs and nothing has begun to end it.
+    pub(crate) fn live(&self) -> Option<&Live> {
+        match self {
+            Self::Live(live) => Some(live),
+            Self::Stopped
+            | Self::Waiting
+            | Self::Spawning
+            | Self::Stopping { .. }
+            | Self::Killing { .. }
+            | Self::Unreaped { .. }
+            | Self::Clearing { .. }
+            | Self::Backoff { .. }
+            | Self::Exited { .. }
+            | Self::Fatal { .. } => None,
+        }
+    }
+
+    /// When it wants to hear of the time.
+    pub(crate) fn timer(&self) -> Option<Timestamp> {
+        match self {
+            Self::Live(live) => live.probing.as_ref().and_then(Probing::next),
+            Self::Stopping { kill_at, .. } => Some(*kill_at),
+            Self::Backoff { until } => Some(*until),
+            Self::Stopped
+            | Self::Waiting
+            | Self::Spawning
+            | Self::Killing { .. }
+            | Self::Unreaped { .. }
+            | Self::Clearing { .. }
+            | Self::Exited { .. }
+            | Self::Fatal { .. } => None,
+        }
+    }
+
+    /// What clients are told.
+    pub(crate) fn reported(&self) -> Reported {
+        match self {
+            Self::Stopped => Reported::Stopped,
+            Self::Waiting => Reported::Waiting,
+            Self::Spawning => Reported::Starting,
+            Self::Live(live) => match live.stage {
+                Stage::Starting => Reported::Starting,
+                Stage::Ready { .. } => Reported::Ready,
+                Stage::Unhealthy { .. } => Reported::Unhealthy,
+            },
+            Self::Stopping { .. }
+            | Self::Killing { .. }
+            | Self::Unreaped { .. }
+            | Self::Clearing { .. } => Reported::Stopping,
+            Self::Backoff { .. } => Reported::Backoff,
+            Self::Exited { .. } => Reported::Exited,
+            Self::Fatal { .. } => Reported::Fatal,
+        }
+    }
+
+    /// What its probes say.
+    pub(crate) fn health(&self) -> Option<HealthState> {
+        self.live()?.probing.as_ref()?.health()
+    }
+}
+
+/// The state's name as clients see it, for a message.
+pub(crate) fn word(state: Reported) -> &'static str {
+    match state {
+        Reported::Stopped => "stopped",
+        Reported::Waiting => "waiting for what it depends on",
+        Reported::Starting => "starting",
+        Reported::Ready => "ready",
+        Reported::Unhealthy => "unhealthy",
+        Reported::Stopping => "stopping",
+        Reported::Backoff => "waiting to be started again",
+        Reported::Exited => "exited",
+        Reported::Fatal => "given up",
+    }
+}

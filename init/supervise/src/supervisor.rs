@@ -1,0 +1,475 @@
+//! The whole box: events to services, and what follows for the others.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use holdall_protocol::control::Exit;
+use holdall_protocol::manifest::{Condition, Kind};
+use holdall_protocol::{Manifest, Millis, ServiceName};
+
+use crate::command::Requests;
+use crate::foreground::{self, Foreground};
+use crate::graph::Graph;
+use crate::service::{Input, Instance, Turn};
+use crate::shutdown::Shutdown;
+use crate::state::{Stage, State};
+use crate::timers::Timers;
+use crate::{Action, Event, Note, Options, ServiceId, Timestamp};
+
+/// The state machine of the whole box.
+///
+/// Feed it with [`handle`](Self::handle) and
+/// [`handle_timeout`](Self::handle_timeout); after each, drain
+/// [`poll_action`](Self::poll_action) and arm one timer at
+/// [`poll_timeout`](Self::poll_timeout).
+///
+/// **How a box ends.** By [`Event::Shutdown`], with 0 (or with the code of the
+/// foreground command, where one ran); when the foreground command ends, with
+/// its code; when an essential service is given up, with its exit code, or 1
+/// where that was 0; when an essential daemon ended for good as its `restart`
+/// allows, with its exit code; and when every service has ended for good and
+/// there is no foreground command, with 0 if all ended well, else with the
+/// first bad code in start order. In each case by an ordered stop, which ends
+/// within `stop_timeout`. A box with neither services nor a foreground command
+/// is ready, and waits for the shutdown; so does one whose services a client
+/// has stopped.
+#[derive(Debug, Clone)]
+pub struct Supervisor {
+    pub(crate) now: Timestamp,
+    pub(crate) options: Options,
+    pub(crate) stop_timeout: Millis,
+    pub(crate) phase: Phase,
+    pub(crate) graph: Graph,
+    pub(crate) services: Vec<Instance>,
+    /// By number.
+    pub(crate) names: Vec<ServiceName>,
+    pub(crate) ids: BTreeMap<ServiceName, ServiceId>,
+    relations: Vec<Relation>,
+    timers: Timers,
+    pub(crate) actions: VecDeque<Action>,
+    /// Services that may have something to begin: to start, or to stop.
+    stirred: VecDeque<ServiceId>,
+    pub(crate) requests: Requests,
+    pub(crate) foreground: Foreground,
+    tally: Tally,
+    was_ready: bool,
+    pub(crate) has_been_ready: bool,
+}
+
+/// Where the box is in its life.
+#[derive(Debug, Clone)]
+pub(crate) enum Phase {
+    /// Not booted.
+    New,
+    Running {
+        booted: Timestamp,
+    },
+    Stopping(Shutdown),
+    /// `Exit` was said.
+    Over,
+}
+
+/// What others see of a service, kept so that a change is told only to those
+/// whom it concerns: the work of a boot is linear in the dependencies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Relation {
+    outward: Outward,
+    /// Dependencies that are not as they must be for a start.
+    unmet: usize,
+    /// Dependants that are leaving, and have to be gone before it.
+    before: usize,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Outward {
+    started: bool,
+    ready: bool,
+    done: bool,
+    leaving: bool,
+    occupied: bool,
+    /// It is essential and not as the box's readiness wants it.
+    holds_up: bool,
+    /// Nothing happens with it any more unless a client asks.
+    idle: bool,
+}
+
+impl Outward {
+    fn of(instance: &Instance) -> Self {
+        let leaving = instance.leaving();
+        let stage = instance.state.live().map(|live| live.stage);
+        let exit = match instance.state {
+            State::Exited { exit } => Some(exit),
+            State::Stopped
+            | State::Waiting
+            | State::Spawning
+            | State::Live(_)
+            | State::Stopping { .. }
+            | State::Killing { .. }
+            | State::Unreaped { .. }
+            | State::Clearing { .. }
+            | State::Backoff { .. }
+            | State::Fatal { .. } => None,
+        };
+        let done = exit.is_some_and(Exit::success);
+        let ready = match instance.policy.kind {
+            Kind::Daemon => matches!(stage, Some(Stage::Ready { .. })),
+            Kind::Oneshot => done,
+        };
+        let ended =
+            exit.is_some() || matches!(instance.state, State::Fatal { .. } | State::Waiting);
+        Self {
+            started: !leaving && (stage.is_some() || exit.is_some()),
+            ready: !leaving && ready,
+            done: !leaving && done,
+            leaving,
+            occupied: instance.state.occupied(),
+            holds_up: instance.policy.essential && !ready,
+            idle: instance.wanted && ended,
+        }
+    }
+
+    fn meets(self, condition: Condition) -> bool {
+        match condition {
+            Condition::Started => self.started,
+            Condition::Ready => self.ready,
+            Condition::Done => self.done,
+        }
+    }
+}
+
+/// How many services are so.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    occupied: usize,
+    holds_up: usize,
+    idle: usize,
+}
+
+impl Supervisor {
+    /// A box that is not booted yet. Of the manifest it takes every service:
+    /// choose a profile before.
+    #[must_use]
+    pub fn new(manifest: &Manifest, options: Options) -> Self {
+        let graph = Graph::new(manifest);
+        let numbered = (0_u32..).map(ServiceId).zip(&manifest.services);
+        let services: Vec<Instance> = numbered
+            .clone()
+            .map(|(id, service)| Instance::new(id, service, options.seed))
+            .collect();
+        let ids = numbered
+            .map(|(id, service)| (service.name.clone(), id))
+            .collect();
+        let relation = |instance: &Instance| Relation {
+            outward: Outward::of(instance),
+            unmet: graph.needs(instance.id).len(),
+            before: 0,
+        };
+        let relations: Vec<Relation> = services.iter().map(relation).collect();
+        let holds_up = relations
+            .iter()
+            .filter(|relation| relation.outward.holds_up)
+            .count();
+        Self {
+            now: Timestamp::default(),
+            options,
+            stop_timeout: manifest.init.stop_timeout,
+            phase: Phase::New,
+            timers: Timers::new(services.len()),
+            graph,
+            services,
+            names: manifest
+                .services
+                .iter()
+                .map(|service| service.name.clone())
+                .collect(),
+            ids,
+            relations,
+            actions: VecDeque::new(),
+            stirred: VecDeque::new(),
+            requests: Requests::default(),
+            foreground: if options.foreground {
+                Foreground::Held
+            } else {
+                Foreground::Gone
+            },
+            tally: Tally {
+                occupied: 0,
+                holds_up,
+                idle: 0,
+            },
+            was_ready: false,
+            has_been_ready: false,
+        }
+    }
+
+    /// Takes in one event.
+    pub fn handle(&mut self, now: Timestamp, event: Event) {
+        self.now = self.now.max(now);
+        match event {
+            Event::Boot => self.boot(),
+            Event::Spawned { service, pid } => self.step(service, Input::Spawned { pid }),
+            Event::SpawnFailed {
+                service,
+                reason,
+                code,
+            } => {
+                self.step(service, Input::SpawnFailed { reason, code });
+            }
+            Event::Exited { service, exit } => self.step(service, Input::Exited { exit }),
+            Event::Cleared { service } => self.step(service, Input::Cleared),
+            Event::Probed { service, outcome } => self.step(service, Input::Probed { outcome }),
+            Event::ForegroundSpawned { pid: _ } => {
+                self.step_foreground(foreground::Input::Spawned);
+            }
+            Event::ForegroundFailed { reason, code } => {
+                self.step_foreground(foreground::Input::Failed { reason, code });
+            }
+            Event::ForegroundExited { exit } => {
+                self.step_foreground(foreground::Input::Exited { exit });
+            }
+            Event::ForegroundCleared => self.step_foreground(foreground::Input::Cleared),
+            Event::Shutdown => self.shutdown(),
+            Event::Command {
+                request,
+                command,
+                services,
+            } => {
+                self.command(request, command, &services);
+            }
+            Event::Abandoned { request } => self.requests.abandon(request),
+        }
+        self.settle();
+    }
+
+    /// Lets every timer fire that is due at `now`.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+        for id in self.timers.due(self.now) {
+            self.step(id, Input::Timer);
+        }
+        self.deadlines();
+        self.settle();
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        let deadline = match &self.phase {
+            Phase::New | Phase::Running { .. } => None,
+            Phase::Stopping(shutdown) => Some(shutdown.timer()),
+            Phase::Over => return None,
+        };
+        self.timers.next().into_iter().chain(deadline).min()
+    }
+
+    fn boot(&mut self) {
+        match self.phase {
+            Phase::New => self.phase = Phase::Running { booted: self.now },
+            Phase::Running { .. } | Phase::Stopping(_) | Phase::Over => return,
+        }
+        if !self.options.after_ready {
+            self.step_foreground(foreground::Input::Go);
+        }
+        for id in self.graph.order().to_vec() {
+            self.step(id, Input::Up);
+        }
+    }
+
+    /// Lets something happen to one service.
+    pub(crate) fn step(&mut self, id: ServiceId, input: Input) {
+        if let Phase::Over = self.phase {
+            return;
+        }
+        let Some(instance) = self.services.get_mut(id.index()) else {
+            return;
+        };
+        let mut turn = Turn {
+            now: self.now,
+            actions: &mut self.actions,
+        };
+        instance.step(&mut turn, input);
+        self.timers.set(id, instance.state.timer());
+        let outward = Outward::of(instance);
+        let ended = match instance.state {
+            State::Fatal { exit } => Some(exit.code().max(1)),
+            State::Exited { exit } if instance.policy.kind == Kind::Daemon => Some(exit.code()),
+            State::Stopped
+            | State::Waiting
+            | State::Spawning
+            | State::Live(_)
+            | State::Stopping { .. }
+            | State::Killing { .. }
+            | State::Unreaped { .. }
+            | State::Clearing { .. }
+            | State::Backoff { .. }
+            | State::Exited { .. } => None,
+        };
+        let ends_box = ended.filter(|_| instance.policy.essential);
+        self.publish(id, outward);
+        self.stirred.push_back(id);
+        self.judge(id);
+        if ended.is_some() {
+            self.disappoint(id);
+        }
+        if let Some(code) = ends_box {
+            self.end(code);
+        }
+    }
+
+    /// Tells the others how a service looks now.
+    fn publish(&mut self, id: ServiceId, new: Outward) {
+        let Some(relation) = self.relations.get_mut(id.index()) else {
+            return;
+        };
+        let old = std::mem::replace(&mut relation.outward, new);
+        if old == new {
+            return;
+        }
+        count(&mut self.tally.occupied, old.occupied, new.occupied);
+        count(&mut self.tally.holds_up, old.holds_up, new.holds_up);
+        count(&mut self.tally.idle, old.idle, new.idle);
+        let seen = |outward: Outward| (outward.started, outward.ready, outward.done);
+        if seen(old) != seen(new) {
+            for edge in self.graph.needed_by(id) {
+                let Some(dependant) = self.relations.get_mut(edge.other.index()) else {
+                    continue;
+                };
+                let (was, is) = (old.meets(edge.condition), new.meets(edge.condition));
+                count(&mut dependant.unmet, !was, !is);
+                if is && dependant.unmet == 0 {
+                    self.stirred.push_back(edge.other);
+                }
+            }
+        }
+        if old.leaving != new.leaving {
+            for edge in self.graph.needs(id) {
+                let Some(dependency) = self.relations.get_mut(edge.other.index()) else {
+                    continue;
+                };
+                count(&mut dependency.before, old.leaving, new.leaving);
+                if dependency.before == 0 {
+                    self.stirred.push_back(edge.other);
+                }
+            }
+        }
+    }
+
+    /// Begins everything that can begin now, until nothing more can.
+    fn settle(&mut self) {
+        while let Some(id) = self.stirred.pop_front() {
+            let Some(relation) = self.relations.get(id.index()).copied() else {
+                continue;
+            };
+            let Some(instance) = self.services.get(id.index()) else {
+                continue;
+            };
+            let timeout = instance.policy.stop.timeout;
+            let waiting = matches!(instance.state, State::Waiting);
+            let running = matches!(self.phase, Phase::New | Phase::Running { .. });
+            if waiting && relation.unmet == 0 && running {
+                self.step(id, Input::Go);
+            } else if instance.leaving() && instance.state.live().is_some() {
+                match &self.phase {
+                    Phase::Stopping(shutdown) if shutdown.kill_at.is_none() => {
+                        self.step(id, Input::Kill);
+                    }
+                    Phase::Stopping(shutdown) if relation.before == 0 => {
+                        let timeout = shutdown.share(self.now, id, timeout);
+                        self.step(id, Input::Halt { timeout });
+                    }
+                    Phase::New | Phase::Running { .. } if relation.before == 0 => {
+                        self.step(id, Input::Halt { timeout });
+                    }
+                    Phase::New | Phase::Running { .. } | Phase::Stopping(_) | Phase::Over => {}
+                }
+            }
+        }
+        self.review();
+    }
+
+    /// What follows for the box as a whole.
+    fn review(&mut self) {
+        match &self.phase {
+            Phase::New | Phase::Over => {}
+            Phase::Running { booted } => {
+                let ready = self.tally.holds_up == 0;
+                let after = self.now.since(*booted);
+                let became = ready && !self.was_ready;
+                self.was_ready = ready;
+                if became {
+                    self.has_been_ready = true;
+                    self.actions
+                        .push_back(Action::Note(Note::BoxReady { after }));
+                    self.step_foreground(foreground::Input::Go);
+                }
+                let all_idle = self.tally.idle == self.services.len() && !self.services.is_empty();
+                if all_idle && !self.foreground.occupied() {
+                    self.end(self.verdict());
+                    self.settle();
+                }
+            }
+            Phase::Stopping(shutdown) => {
+                if self.tally.occupied == 0 && !self.foreground.occupied() {
+                    let code = shutdown.code;
+                    self.exit(code);
+                }
+            }
+        }
+    }
+
+    /// The box's code when all services have ended for good: the first bad one.
+    fn verdict(&self) -> u8 {
+        let instances = self
+            .graph
+            .order()
+            .iter()
+            .filter_map(|id| self.services.get(id.index()));
+        let codes = instances.map(|instance| match instance.state {
+            State::Exited { exit } => exit.code(),
+            State::Fatal { exit } => exit.code().max(1),
+            // It waits for one that has ended, and so never starts.
+            State::Waiting => 1,
+            State::Stopped
+            | State::Spawning
+            | State::Live(_)
+            | State::Stopping { .. }
+            | State::Killing { .. }
+            | State::Unreaped { .. }
+            | State::Clearing { .. }
+            | State::Backoff { .. } => 0,
+        });
+        codes.into_iter().find(|code| *code != 0).unwrap_or(0)
+    }
+
+    /// Whether every essential service is ready.
+    pub(crate) fn ready(&self) -> bool {
+        matches!(self.phase, Phase::Running { .. }) && self.tally.holds_up == 0
+    }
+
+    /// Whether a service keeps the box from being ready.
+    pub(crate) fn holds_up(&self, id: ServiceId) -> bool {
+        self.relations
+            .get(id.index())
+            .is_some_and(|relation| relation.outward.holds_up)
+    }
+
+    /// Dependencies of a service that are not as they must be for its start.
+    pub(crate) fn unmet(&self, id: ServiceId) -> usize {
+        self.relations
+            .get(id.index())
+            .map_or(0, |relation| relation.unmet)
+    }
+}
+
+/// Keeps a count of things that are so.
+fn count(tally: &mut usize, was: bool, is: bool) {
+    match (was, is) {
+        (false, true) => *tally += 1,
+        (true, false) => *tally = tally.saturating_sub(1),
+        (false, false) | (true, true) => {}
+    }
+}
