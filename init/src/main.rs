@@ -1,2 +1,109 @@
-//! Skeleton.
-fn main() {}
+//! holdall's PID 1, and its client, in one static binary.
+//!
+//! **Invariants:** it never starts a thread, never resolves a name by the C
+//! library, never loads a file into its own address space, and never waits
+//! anywhere but in its loop. Nothing that a service or a client does makes it
+//! grow without bound or end: a panic is a bug, prints one line and exits 70.
+#![deny(unsafe_code)]
+
+mod account;
+mod args;
+mod boot;
+mod cgroup;
+mod client;
+mod clock;
+mod config;
+mod control;
+mod environment;
+mod exec;
+mod help;
+mod http;
+mod kill;
+mod launch;
+mod lineage;
+mod log;
+mod notes;
+mod notify;
+mod perform;
+mod pid1;
+mod poll;
+mod probe;
+mod reap;
+mod requests;
+mod run;
+mod signals;
+mod sockets;
+mod spawn;
+#[expect(unsafe_code, reason = "the one home of it")]
+mod sys;
+mod terminal;
+
+use std::io::{Write, stderr, stdout};
+use std::process::ExitCode;
+
+use args::{Invocation, Verb};
+
+/// What went wrong is in the words before it.
+const FAILURE: u8 = 1;
+/// The command line can't be understood.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let invocation = match args::parse(environment::arguments()) {
+        Ok(invocation) => invocation,
+        Err(error) => {
+            say(&error);
+            return ExitCode::from(USAGE);
+        }
+    };
+    let Invocation {
+        config,
+        run_dir,
+        profile,
+        verb,
+    } = invocation;
+    let run_dir = run_dir.as_deref();
+    ExitCode::from(match verb {
+        Verb::Run {
+            command,
+            after_ready,
+        } => run::run(&run::Options {
+            config,
+            run_dir,
+            profile,
+            command,
+            after_ready,
+        }),
+        Verb::Check(file) => config::check(file.or(config)),
+        Verb::Help(verb) => print(help::of(verb)),
+        Verb::Version => {
+            let code = print(concat!("holdall-init ", env!("CARGO_PKG_VERSION"), "\n"));
+            // The one that runs may be another; none is no error.
+            client::run(run_dir, verb).unwrap_or(code)
+        }
+        verb => client::run(run_dir, verb).unwrap_or_else(|error| {
+            say(&error);
+            FAILURE
+        }),
+    })
+}
+
+fn print(text: &str) -> u8 {
+    match stdout().lock().write_all(text.as_bytes()) {
+        Ok(()) => 0,
+        Err(_) => FAILURE,
+    }
+}
+
+/// An error with its causes, on stderr.
+pub(crate) fn say(error: &dyn std::error::Error) {
+    let mut text = format!("holdall-init: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    // Without a stderr there is nobody to tell.
+    let _ = writeln!(stderr(), "{text}");
+}

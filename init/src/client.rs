@@ -1,0 +1,243 @@
+//! `/init VERB`: talking to the init that runs.
+
+use std::io::{self, Write, stdout};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use holdall_protocol::control::{HealthKind, Hello, Request, Response, Status};
+use holdall_protocol::frame::{self, Decoder, FrameError};
+use holdall_protocol::log::LogRecord;
+use holdall_protocol::{PROTOCOL_VERSION, ServiceName};
+use nix::errno::Errno;
+use nix::unistd;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::args::Verb;
+use crate::boot;
+use crate::log::prefixed;
+use crate::notes;
+
+/// Why a verb failed. All end with code 1.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    #[error(
+        "no init answers here (looked in {looked})\nhelp: `/init` starts one; `--run-dir DIR` looks elsewhere"
+    )]
+    NotRunning { looked: String },
+    #[error("cannot talk to init")]
+    Connection(#[source] Errno),
+    #[error("init hung up")]
+    HungUp,
+    #[error("cannot understand init")]
+    Frame(#[from] FrameError),
+    #[error("{0}")]
+    Refused(String),
+    #[error("init answered something else: {0}")]
+    Unexpected(String),
+    #[error("cannot write")]
+    Output(#[from] io::Error),
+}
+
+/// A connection after the hellos.
+struct Connection {
+    fd: OwnedFd,
+    decoder: Decoder,
+}
+
+impl Connection {
+    fn open(run_dir: Option<&Path>) -> Result<Self, ClientError> {
+        let fd = boot::connect(run_dir).ok_or_else(|| {
+            let looked = boot::run_dirs(run_dir);
+            let looked: Vec<_> = looked.iter().map(|dir| dir.display().to_string()).collect();
+            ClientError::NotRunning {
+                looked: looked.join(", "),
+            }
+        })?;
+        let mut connection = Self {
+            fd,
+            decoder: Decoder::default(),
+        };
+        let program = concat!("holdall-init ", env!("CARGO_PKG_VERSION")).to_owned();
+        connection.send(&Hello {
+            version: PROTOCOL_VERSION,
+            program,
+        })?;
+        connection.receive::<Hello>()?;
+        Ok(connection)
+    }
+
+    fn send<T: Serialize>(&mut self, message: &T) -> Result<(), ClientError> {
+        let bytes = frame::encode(message)?;
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            match unistd::write(&self.fd, rest) {
+                Ok(sent) => rest = rest.get(sent..).unwrap_or(&[]),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(ClientError::Connection(errno)),
+            }
+        }
+        Ok(())
+    }
+
+    fn receive<T: DeserializeOwned>(&mut self) -> Result<T, ClientError> {
+        let mut buffer = [0; 16 * 1024];
+        loop {
+            if let Some(message) = self.decoder.next()? {
+                return Ok(message);
+            }
+            match unistd::read(self.fd.as_fd(), &mut buffer) {
+                Ok(0) => return Err(ClientError::HungUp),
+                Ok(read) => self.decoder.push(buffer.get(..read).unwrap_or(&[])),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(ClientError::Connection(errno)),
+            }
+        }
+    }
+
+    /// Sends a request and gives back its first answer.
+    fn ask(&mut self, request: &Request) -> Result<Response, ClientError> {
+        self.send(request)?;
+        self.answer()
+    }
+
+    fn answer(&mut self) -> Result<Response, ClientError> {
+        match self.receive()? {
+            Response::Error { message, .. } => Err(ClientError::Refused(message)),
+            response => Ok(response),
+        }
+    }
+
+    fn done(&mut self, request: &Request) -> Result<(), ClientError> {
+        match self.ask(request)? {
+            Response::Done => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn status(&mut self) -> Result<Status, ClientError> {
+        match self.ask(&Request::Status)? {
+            Response::Status(status) => Ok(status),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+fn unexpected(response: &Response) -> ClientError {
+    ClientError::Unexpected(serde_json::to_string(response).unwrap_or_default())
+}
+
+/// Does a verb; the exit code.
+pub(crate) fn run(run_dir: Option<&Path>, verb: Verb) -> Result<u8, ClientError> {
+    let mut init = Connection::open(run_dir)?;
+    let mut out = stdout().lock();
+    match verb {
+        Verb::Ps { json } => {
+            let status = init.status()?;
+            if json {
+                serde_json::to_writer(&mut out, &status).map_err(FrameError::Malformed)?;
+                writeln!(out)?;
+            } else {
+                for line in notes::table(&status) {
+                    writeln!(out, "{line}")?;
+                }
+            }
+        }
+        Verb::Logs {
+            services,
+            tail,
+            follow,
+        } => logs(&mut init, services, tail, follow, &mut out)?,
+        Verb::Start(services) => init.done(&Request::Start { services })?,
+        Verb::Stop(services) => init.done(&Request::Stop { services })?,
+        Verb::Restart(services) => init.done(&Request::Restart { services })?,
+        Verb::Signal(signal, services) => init.done(&Request::Signal { services, signal })?,
+        Verb::Health(kind) => return health(&mut init, kind, &mut out),
+        Verb::Version => match init.ask(&Request::Version)? {
+            Response::Version { release, protocol } => {
+                writeln!(out, "init of the box: {release} (protocol {protocol})")?;
+            }
+            other => return Err(unexpected(&other)),
+        },
+        Verb::Run { .. } | Verb::Check(_) | Verb::Help(_) => {}
+    }
+    Ok(0)
+}
+
+fn health(
+    init: &mut Connection,
+    kind: HealthKind,
+    out: &mut impl Write,
+) -> Result<u8, ClientError> {
+    match init.ask(&Request::Health { kind })? {
+        Response::Health { healthy: true, .. } => {
+            writeln!(out, "healthy")?;
+            Ok(0)
+        }
+        Response::Health {
+            healthy: false,
+            reason,
+        } => {
+            writeln!(out, "{reason}")?;
+            Ok(1)
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn logs(
+    init: &mut Connection,
+    services: Vec<ServiceName>,
+    tail: Option<u32>,
+    follow: bool,
+    out: &mut impl Write,
+) -> Result<(), ClientError> {
+    let names = if services.is_empty() {
+        init.status()?
+            .services
+            .into_iter()
+            .map(|service| service.name)
+            .collect()
+    } else {
+        services.clone()
+    };
+    let width = names
+        .iter()
+        .map(|name| name.as_str().len())
+        .max()
+        .unwrap_or(0)
+        .max("init".len());
+    init.send(&Request::Logs {
+        services,
+        tail,
+        follow,
+    })?;
+    loop {
+        match init.answer()? {
+            Response::Log(record) => out.write_all(&line(width, &record))?,
+            Response::Done => return Ok(()),
+            other => return Err(unexpected(&other)),
+        }
+        out.flush()?;
+    }
+}
+
+fn line(width: usize, record: &LogRecord) -> Vec<u8> {
+    let mut out = Vec::with_capacity(width + record.text.len() + 8);
+    let LogRecord {
+        service,
+        stream,
+        text,
+        partial,
+        ..
+    } = record;
+    prefixed(
+        &mut out,
+        width,
+        service.as_ref(),
+        *stream,
+        *partial,
+        text.as_bytes(),
+    );
+    out
+}

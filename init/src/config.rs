@@ -1,0 +1,96 @@
+//! The file of services.
+
+use std::fs;
+use std::io::{self, Write, stderr, stdout};
+use std::path::{Path, PathBuf};
+
+use holdall_protocol::diagnostic;
+use holdall_protocol::manifest::{Manifest, Reader};
+
+use crate::args::DEFAULT_CONFIG;
+
+/// The largest file that is read. The checked form of a thousand services is a
+/// tenth of it.
+const MAX_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Why there are no services to run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error("cannot read {path}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("cannot read {0}: it is larger than 4 MiB")]
+    TooLarge(PathBuf),
+    /// With every mistake, its place and its hint.
+    #[error("{0}")]
+    Invalid(String),
+    #[error("cannot use profile: {0}")]
+    Profile(String),
+}
+
+/// Reads the services. Without a file of its own choice and without the
+/// default one there are none, which is for the caller to judge.
+pub(crate) fn load(
+    chosen: Option<&Path>,
+    profile: Option<&str>,
+) -> Result<Option<Manifest>, ConfigError> {
+    let path = chosen.unwrap_or_else(|| Path::new(DEFAULT_CONFIG));
+    let text = match read(path) {
+        Err(ConfigError::Read { source, .. })
+            if chosen.is_none() && source.kind() == io::ErrorKind::NotFound =>
+        {
+            return Ok(None);
+        }
+        text => text?,
+    };
+    let manifest = parse(path, &text)?;
+    let manifest = manifest.for_profile(profile);
+    manifest
+        .map(Some)
+        .map_err(|error| ConfigError::Profile(error.to_string()))
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    let fail = |source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    if fs::metadata(path).map_err(fail)?.len() > MAX_BYTES {
+        return Err(ConfigError::TooLarge(path.to_owned()));
+    }
+    fs::read_to_string(path).map_err(fail)
+}
+
+fn parse(path: &Path, text: &str) -> Result<Manifest, ConfigError> {
+    Manifest::from_toml(text, Reader::Init).map_err(|mistakes| {
+        let name = path.display().to_string();
+        ConfigError::Invalid(diagnostic::render(&name, text, &mistakes))
+    })
+}
+
+/// `check`: the exit code.
+pub(crate) fn check(file: Option<PathBuf>) -> u8 {
+    let path = file.unwrap_or_else(|| DEFAULT_CONFIG.into());
+    match read(&path).and_then(|text| parse(&path, &text)) {
+        Ok(manifest) => {
+            let count = manifest.services.len();
+            let services = if count == 1 { "service" } else { "services" };
+            // A closed stdout changes nothing about the file.
+            let _ = writeln!(stdout(), "{}: {count} {services}, all well", path.display());
+            0
+        }
+        Err(error) => {
+            report(&error);
+            1
+        }
+    }
+}
+
+/// An error, with its cause; diagnostics as they are.
+pub(crate) fn report(error: &ConfigError) {
+    match error {
+        ConfigError::Invalid(text) => drop(write!(stderr(), "{text}")),
+        ConfigError::Read { .. } | ConfigError::TooLarge(_) | ConfigError::Profile(_) => {
+            crate::say(error);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What `--help` says.
+
+const ALL: &str = "\
+holdall-init: starts, checks, restarts and stops the services of a container
+
+Usage: /init [run] [-- COMMAND …]     be the init
+       /init VERB …                   ask the init that runs
+
+  /init                               run the services of /etc/holdall.toml
+  /init -- bash                       the same, with a command in the foreground:
+                                      the box ends with it, and with its code
+
+Verbs:
+  run       be the init (the default)
+  ps        the services: state, health, restarts, last exit
+  logs      the newest lines of the log           /init logs -f -n 20 web
+  start     bring services up                     /init start web
+  stop      take services down                    /init stop web
+  restart   stop and start again                  /init restart web
+  signal    send a signal to a main process       /init signal HUP web
+  health    exit 0 if the box is healthy, else 1
+  check     check a file of services              /init check holdall.toml
+  version   versions
+
+Options, before or after the verb:
+  --config FILE     the services (default /etc/holdall.toml)
+  --run-dir DIR     where the control socket lies (default: the first of
+                    /run/holdall, /tmp/.holdall-UID, /dev/shm/.holdall-UID)
+  --profile NAME    pick a profile of the file (or HOLDALL_PROFILE)
+  -h, --help        this, or the help of a verb
+";
+
+const RUN: &str = "\
+Be the init: start the services in their order and keep them up.
+
+Usage: /init run [--after-ready] [-- COMMAND …]
+
+  /init run                           until TERM: then stop in order
+  /init run -- python3 manage.py      with a command in the foreground
+  /init run --after-ready -- ./test   start it only once the box is ready
+
+  --after-ready     start the command only once every essential service is ready
+
+TERM, INT, QUIT and PWR stop the box in order; a second one at once. USR2 says
+in the log how everything is. Other signals go to the command. The exit code is
+the command's; else that of the essential service that was given up; else 0.
+";
+
+const PS: &str = "\
+Show the services.
+
+Usage: /init ps [--format table|json]
+";
+
+const LOGS: &str = "\
+Show the newest lines of the log.
+
+Usage: /init logs [-f] [-n LINES] [SERVICE …]
+
+  /init logs                          everything that is still known
+  /init logs -f -n 20 web             the last 20 lines of web, and every new one
+
+  -f, --follow      go on with every new line
+  -n, --tail LINES  only so many
+";
+
+const COMMANDS: &str = "\
+Start, stop or restart services; without a name, all of them. Returns when it is
+done: ready, or no process left.
+
+Usage: /init start|stop|restart [SERVICE …]
+
+Starting a service starts what it depends on. Stopping one stops its dependants
+first. Restarting one leaves them up.
+";
+
+const SIGNAL: &str = "\
+Send a signal to the main process of services.
+
+Usage: /init signal SIGNAL SERVICE …
+
+  /init signal HUP web
+";
+
+const HEALTH: &str = "\
+Say whether the box is healthy: exit 0 or 1, with the reason.
+
+Usage: /init health [--started|--ready|--live]
+
+  --started   have all essential services been ready once?
+  --ready     are all essential services ready now?
+  --live      does init answer, and was no essential service given up?
+
+Without an option: --ready until the box was ready for the first time, --live
+from then on, so that an engine that kills what is unhealthy does not fight a
+restart.
+";
+
+const CHECK: &str = "\
+Check a file of services: exit 0, or 1 with every mistake and its place.
+
+Usage: /init check [FILE]
+";
+
+/// The help of a verb, or of all.
+pub(crate) fn of(verb: Option<&str>) -> &'static str {
+    match verb {
+        Some("run") => RUN,
+        Some("ps") => PS,
+        Some("logs") => LOGS,
+        Some("start" | "stop" | "restart") => COMMANDS,
+        Some("signal") => SIGNAL,
+        Some("health") => HEALTH,
+        Some("check") => CHECK,
+        Some(_) | None => ALL,
+    }
+}

@@ -1,0 +1,173 @@
+//! What to start, worked out before the fork: after it nothing may be
+//! allocated.
+
+use std::ffi::CString;
+use std::os::fd::{OwnedFd, RawFd};
+
+use holdall_protocol::account::{Account, AccountError};
+use holdall_protocol::manifest::Service;
+use nix::unistd::Gid;
+
+use crate::account;
+use crate::environment::Environment;
+use crate::spawn::SpawnError;
+use crate::sys::Strings;
+
+/// Digits of the largest process number; the slot is filled in by the child.
+const PID_SLOT: &[u8] = b"LISTEN_PID=0000000000";
+
+/// Everything about a program that is to run, ready for the child.
+pub(crate) struct Launch {
+    /// The program's name as it was asked for, for messages.
+    pub(crate) program: String,
+    /// Paths to try in their order.
+    pub(crate) candidates: Vec<CString>,
+    pub(crate) argv: Strings,
+    pub(crate) env: Strings,
+    /// Where in `env` the child writes its own number, and after how many
+    /// bytes.
+    pub(crate) pid_slot: Option<(usize, usize)>,
+    pub(crate) dir: Option<CString>,
+    /// Whom to become; init's own ids stay where none.
+    pub(crate) account: Option<Account>,
+    /// The account's supplementary groups, as the call wants them.
+    pub(crate) groups: Vec<Gid>,
+    pub(crate) umask: Option<u32>,
+    /// Become 3, 4, …
+    pub(crate) handed: Vec<RawFd>,
+    /// The value of RLIMIT_LOCKS by which its descendants are found.
+    pub(crate) mark: Option<u64>,
+    /// `cgroup.procs` of the group that it joins.
+    pub(crate) cgroup: Option<OwnedFd>,
+}
+
+impl Launch {
+    /// A service's command, or its exec probe where `argv` is another.
+    pub(crate) fn service(
+        service: &Service,
+        argv: &[String],
+        base: &Environment,
+        sockets: &[(String, RawFd)],
+    ) -> Result<Self, SpawnError> {
+        let account = account::of(service.user.as_deref(), service.group.as_deref())
+            .map_err(SpawnError::Account)?;
+        let mut env = base.clone();
+        adopt_account(
+            &mut env,
+            account.as_ref().filter(|_| service.user.is_some()),
+        );
+        for (name, value) in &service.env {
+            env.set(name.as_str(), value.as_str());
+        }
+        env.set("HOLDALL_SERVICE", service.name.as_str());
+        let names: Vec<&str> = sockets.iter().map(|(name, _)| name.as_str()).collect();
+        if !names.is_empty() {
+            env.set("LISTEN_FDS", names.len().to_string());
+            env.set("LISTEN_FDNAMES", names.join(":"));
+        }
+        let words = argv.iter().map(|word| word.as_bytes().to_vec()).collect();
+        let mut launch = Self::program(words, &env, !names.is_empty())?;
+        launch.dir = Some(string(service.dir.as_bytes())?);
+        launch.set_account(account);
+        launch.umask = Some(service.umask);
+        launch.handed = sockets.iter().map(|(_, fd)| *fd).collect();
+        Ok(launch)
+    }
+
+    /// A program of an exec request.
+    pub(crate) fn exec(
+        argv: &[String],
+        extra: &[String],
+        dir: Option<&str>,
+        user: Option<&str>,
+        base: &Environment,
+    ) -> Result<Self, SpawnError> {
+        let account = account::of(user, None).map_err(SpawnError::Account)?;
+        let mut env = base.clone();
+        adopt_account(&mut env, account.as_ref());
+        for variable in extra {
+            let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
+            env.set(name, value);
+        }
+        let words = argv.iter().map(|word| word.as_bytes().to_vec()).collect();
+        let mut launch = Self::program(words, &env, false)?;
+        launch.dir = dir.map(|dir| string(dir.as_bytes())).transpose()?;
+        launch.set_account(account);
+        Ok(launch)
+    }
+
+    fn set_account(&mut self, account: Option<Account>) {
+        let groups = account.iter().flat_map(|account| &account.groups);
+        self.groups = groups.map(|group| Gid::from_raw(*group)).collect();
+        self.account = account;
+    }
+
+    /// A program with init's own account and directory.
+    pub(crate) fn program(
+        argv: Vec<Vec<u8>>,
+        env: &Environment,
+        with_pid: bool,
+    ) -> Result<Self, SpawnError> {
+        let program = argv.first().cloned().unwrap_or_default();
+        let candidates = candidates(&program, env)?;
+        let argv: Result<Vec<CString>, SpawnError> = argv.iter().map(|word| string(word)).collect();
+        let mut strings: Vec<CString> = env.strings().collect();
+        let mut pid_slot = None;
+        if with_pid {
+            pid_slot = Some((strings.len(), PID_SLOT.len() - 10));
+            strings.push(string(PID_SLOT)?);
+        }
+        Ok(Self {
+            program: String::from_utf8_lossy(&program).into_owned(),
+            candidates,
+            argv: Strings::new(argv?),
+            env: Strings::new(strings),
+            pid_slot,
+            dir: None,
+            account: None,
+            groups: Vec::new(),
+            umask: None,
+            handed: Vec::new(),
+            mark: None,
+            cgroup: None,
+        })
+    }
+}
+
+/// HOME, USER and LOGNAME of the account that a program becomes; where it
+/// stays init's own, HOME only if the engine has set none.
+fn adopt_account(env: &mut Environment, account: Option<&Account>) {
+    if let Some(account) = account {
+        let name = account
+            .name
+            .clone()
+            .unwrap_or_else(|| account.uid.to_string());
+        env.become_user(account, &name);
+    } else if env.get("HOME").is_none() {
+        let own = account::find(&nix::unistd::geteuid().to_string());
+        env.set(
+            "HOME",
+            own.map_or_else(|_: AccountError| "/".to_owned(), |a| a.home),
+        );
+    }
+}
+
+/// Where the program may lie: as it is where it has a slash, else in each
+/// directory of PATH. The child tries them, with the rights of its own user.
+fn candidates(program: &[u8], env: &Environment) -> Result<Vec<CString>, SpawnError> {
+    if program.is_empty() {
+        return Err(SpawnError::EmptyProgram);
+    }
+    if program.contains(&b'/') {
+        return Ok(vec![string(program)?]);
+    }
+    let join = |dir: &[u8]| {
+        let dir = if dir.is_empty() { b"." } else { dir };
+        string(&[dir, b"/", program].concat())
+    };
+    env.path().map(join).collect()
+}
+
+fn string(bytes: &[u8]) -> Result<CString, SpawnError> {
+    CString::new(bytes).map_err(|_| SpawnError::Nul(String::from_utf8_lossy(bytes).into_owned()))
+}

@@ -1,0 +1,256 @@
+//! Where the log goes: a descriptor that was inherited, and whose reader may be
+//! slow, stuck or gone.
+//!
+//! Its O_NONBLOCK is never touched: the open file is shared with whoever gave
+//! it to us. A slow reader slows the services down (nothing is lost while
+//! somebody reads); one that takes nothing for [`STUCK_AFTER`] doesn't stop
+//! them: lines are then dropped, counted, and the count is said.
+
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
+
+use holdall_protocol::Millis;
+use holdall_supervise::Timestamp;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, send};
+use nix::sys::stat::{SFlag, fstat};
+use nix::unistd;
+
+/// Bytes that wait for the reader before the services' pipes are left alone.
+pub(crate) const HIGH: usize = 128 * 1024;
+
+/// Bytes that wait at most; lines beyond are dropped.
+const MAX: usize = 256 * 1024;
+
+/// A reader that takes nothing for this long is stuck.
+const STUCK_AFTER: Millis = Millis(1000);
+
+/// A pipe takes as much at once or blocks.
+const PIPE_BUF: usize = 4096;
+
+/// How to write without waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Opened anew, so that O_NONBLOCK is ours alone.
+    Own,
+    /// A socket: each call can say that it doesn't wait.
+    Socket,
+    /// Neither: only so much, and only when poll says that it fits.
+    Polled,
+    /// A regular file or /dev/null: never blocks.
+    Direct,
+}
+
+/// The descriptor and what waits for it.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    fd: OwnedFd,
+    /// Kept for its end of a FIFO, which must not close.
+    _inherited: Option<OwnedFd>,
+    way: Way,
+    buffer: Vec<u8>,
+    written: usize,
+    /// Since when the reader has taken nothing, though something waits.
+    waiting_since: Option<Timestamp>,
+    dropped: u64,
+    stuck: bool,
+}
+
+impl Sink {
+    /// `inherited` stays open as it is.
+    pub(crate) fn new(inherited: OwnedFd) -> Self {
+        let kind = fstat(&inherited).map(|stat| SFlag::from_bits_truncate(stat.st_mode));
+        let kind = kind.unwrap_or(SFlag::S_IFREG) & SFlag::S_IFMT;
+        let number = inherited.as_raw_fd();
+        let (own, way) = match kind {
+            SFlag::S_IFSOCK => (None, Way::Socket),
+            SFlag::S_IFIFO | SFlag::S_IFCHR if is_pollable(&inherited) => match reopen(number) {
+                Some(own) => (Some(own), Way::Own),
+                None => (None, Way::Polled),
+            },
+            _ => (None, Way::Direct),
+        };
+        let (fd, kept) = match own {
+            Some(own) => (own, Some(inherited)),
+            None => (inherited, None),
+        };
+        Self {
+            fd,
+            _inherited: kept,
+            way,
+            buffer: Vec::new(),
+            written: 0,
+            waiting_since: None,
+            dropped: 0,
+            stuck: false,
+        }
+    }
+
+    /// What to watch for writability while something waits; none where writing
+    /// never waits.
+    pub(crate) fn watched(&self) -> Option<BorrowedFd<'_>> {
+        (self.way != Way::Direct).then(|| self.fd.as_fd())
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        self.buffer.len() - self.written
+    }
+
+    /// Room for one more line: writes it into the buffer, or counts it as
+    /// dropped.
+    pub(crate) fn line(&mut self, now: Timestamp, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.waiting() >= HIGH && !self.stuck {
+            self.flush(now);
+        }
+        if self.waiting() >= MAX {
+            self.dropped += 1;
+            return;
+        }
+        write(&mut self.buffer);
+    }
+
+    /// Lines dropped since the last time this was asked, once there is room to
+    /// say so.
+    pub(crate) fn take_dropped(&mut self) -> Option<u64> {
+        (self.dropped > 0 && self.waiting() < HIGH).then(|| std::mem::take(&mut self.dropped))
+    }
+
+    /// Services are to wait: the reader is behind but reads.
+    pub(crate) fn holds_back(&self) -> bool {
+        !self.stuck && self.waiting() >= HIGH
+    }
+
+    /// When a reader that takes nothing is to be called stuck.
+    pub(crate) fn stuck_at(&self) -> Option<Timestamp> {
+        let since = self.waiting_since.filter(|_| self.holds_back())?;
+        Some(since + STUCK_AFTER)
+    }
+
+    /// Calls the reader stuck if it is.
+    pub(crate) fn check_stuck(&mut self, now: Timestamp) {
+        if self.stuck_at().is_some_and(|at| at <= now) {
+            self.stuck = true;
+        }
+    }
+
+    /// Writes what can be written without waiting.
+    pub(crate) fn flush(&mut self, now: Timestamp) {
+        while self.waiting() > 0 {
+            match self.write_some() {
+                Ok(taken) => {
+                    self.written += taken;
+                    self.stuck = false;
+                    self.waiting_since = None;
+                }
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => {
+                    self.waiting_since.get_or_insert(now);
+                    break;
+                }
+                Err(_) => {
+                    // The reader is gone, or the disk is full: nobody would
+                    // ever see it. Count it, and try again with the next line.
+                    let lost = self.buffer.get(self.written..).unwrap_or(&[]);
+                    let lines = lost.iter().filter(|byte| **byte == b'\n').count();
+                    self.dropped += u64::try_from(lines).unwrap_or(0);
+                    self.buffer.clear();
+                    self.written = 0;
+                    self.waiting_since = None;
+                }
+            }
+        }
+        if self.waiting() == 0 {
+            self.written = 0;
+            self.buffer.clear();
+        } else if self.written >= HIGH {
+            self.buffer.drain(..self.written);
+            self.written = 0;
+        }
+    }
+
+    fn write_some(&self) -> Result<usize, Errno> {
+        let bytes = self.buffer.get(self.written..).unwrap_or(&[]);
+        match self.way {
+            Way::Own | Way::Direct => unistd::write(&self.fd, bytes),
+            Way::Socket => {
+                let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+                send(self.fd.as_raw_fd(), bytes, flags)
+            }
+            Way::Polled => {
+                let mut ready = [PollFd::new(self.fd.as_fd(), PollFlags::POLLOUT)];
+                if poll(&mut ready, PollTimeout::ZERO)? == 0 {
+                    return Err(Errno::EAGAIN);
+                }
+                let fits = bytes.get(..bytes.len().min(PIPE_BUF)).unwrap_or(bytes);
+                unistd::write(&self.fd, fits)
+            }
+        }
+    }
+
+    /// Gives the reader up to `limit` to take the last words before the exit.
+    pub(crate) fn finish(&mut self, now: Timestamp, limit: Millis) {
+        self.flush(now);
+        let mut rounds = limit.0 / 10;
+        while self.waiting() > 0 && rounds > 0 {
+            let mut ready = [PollFd::new(self.fd.as_fd(), PollFlags::POLLOUT)];
+            if poll(&mut ready, PollTimeout::from(10_u8)) == Ok(0) {
+                rounds -= 1;
+            }
+            self.flush(now);
+        }
+    }
+}
+
+/// Whether stderr is another file than stdout, so that what stands in the one
+/// is not read in the other.
+pub(crate) fn stderr_is_apart() -> bool {
+    let [out, err] = [fstat(std::io::stdout()), fstat(std::io::stderr())];
+    match (out, err) {
+        (Ok(out), Ok(err)) => (out.st_dev, out.st_ino) != (err.st_dev, err.st_ino),
+        (_, _) => false,
+    }
+}
+
+/// A few lines to stderr; if nobody takes them they are in the log all the
+/// same.
+pub(crate) fn write_stderr(text: &str) {
+    let stderr = std::io::stderr();
+    for line in text.lines() {
+        let mut ready = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+        if poll(&mut ready, PollTimeout::ZERO) != Ok(1) {
+            return;
+        }
+        let mut bytes = line.as_bytes().to_vec();
+        bytes.truncate(PIPE_BUF - 1);
+        bytes.push(b'\n');
+        let _ = unistd::write(&stderr, &bytes);
+    }
+}
+
+/// /dev/null and regular files are always ready, and epoll refuses them.
+fn is_pollable(fd: &OwnedFd) -> bool {
+    use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+    let Ok(epoll) = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC) else {
+        return true;
+    };
+    epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLOUT, 0)) != Err(Errno::EPERM)
+}
+
+/// The same file, opened by us.
+fn reopen(number: RawFd) -> Option<OwnedFd> {
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
+    let path = format!("/proc/self/fd/{number}");
+    let file = File::options()
+        .write(true)
+        .custom_flags(flags)
+        .open(path)
+        .ok()?;
+    let own = OwnedFd::from(file);
+    let flags = fcntl(&own, FcntlArg::F_GETFL).ok()?;
+    OFlag::from_bits_retain(flags)
+        .contains(OFlag::O_NONBLOCK)
+        .then_some(own)
+}

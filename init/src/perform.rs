@@ -1,0 +1,364 @@
+//! What the supervisor wants done, done.
+
+use std::os::fd::AsFd;
+
+use holdall_protocol::control::Response;
+use holdall_protocol::log::Stream;
+use holdall_protocol::manifest::Probe;
+use holdall_protocol::{Millis, Signal};
+use holdall_supervise::{Action, Event, Note, ServiceId, Timestamp};
+use nix::fcntl::OFlag;
+use nix::unistd::pipe2;
+
+use crate::control::client::State;
+use crate::kill::{Prey, Target, kill_group, signal_group};
+use crate::launch::Launch;
+use crate::lineage::{self, Mark, Marks};
+use crate::pid1::{Pid1, Role};
+use crate::probe::{Due, describe};
+use crate::spawn::{self, SpawnError, Spawned, Stdio};
+use crate::{notes, notify, sys};
+
+/// Lines of a service's log that are printed when it is given up.
+const LAST_WORDS: usize = 10;
+
+/// What clients have running gets this long to end once the rest is over.
+const GRACE: Millis = Millis(500);
+
+/// Everything is decided; what clients had run ends.
+pub(crate) struct Farewell {
+    code: u8,
+    pub(crate) deadline: Timestamp,
+}
+
+impl Pid1 {
+    /// Does one thing; what came of it, where that is known at once.
+    pub(crate) fn perform(&mut self, action: Action) -> Option<Event> {
+        match action {
+            Action::Spawn { service } => Some(match self.spawn_service(service) {
+                Ok(pid) => Event::Spawned { service, pid },
+                Err(error) => Event::SpawnFailed {
+                    service,
+                    reason: error.to_string(),
+                    code: error.code(),
+                },
+            }),
+            Action::Signal { service, signal } => {
+                if let Some(pid) = self.instance(service).and_then(|instance| instance.pid) {
+                    signal_group(pid, signal);
+                }
+                None
+            }
+            Action::KillAll { service } => {
+                let now = self.now;
+                let instance = self.instance(service)?;
+                let (leader, mark) = (instance.pid, instance.mark);
+                let prey = Prey {
+                    leader,
+                    mark,
+                    cgroup: instance.cgroup.clone(),
+                };
+                self.kills.begin(now, Target::Service(service), prey);
+                None
+            }
+            Action::Probe { service } => self.probe(service),
+            Action::CancelProbe { service } => {
+                if let Some(pid) = self.probes.cancel(&self.poll, service) {
+                    kill_group(pid);
+                }
+                None
+            }
+            Action::SpawnForeground => Some(match self.spawn_foreground() {
+                Ok(pid) => Event::ForegroundSpawned { pid },
+                Err(error) => Event::ForegroundFailed {
+                    reason: error.to_string(),
+                    code: error.code(),
+                },
+            }),
+            Action::SignalForeground { signal } => {
+                if let Some(pid) = self.foreground.as_ref().and_then(|command| command.pid) {
+                    signal_group(pid, signal);
+                }
+                None
+            }
+            Action::KillForeground => {
+                let command = self.foreground.as_ref()?;
+                let (leader, mark) = (command.pid, command.mark);
+                self.kills.begin(
+                    self.now,
+                    Target::Foreground,
+                    Prey {
+                        leader,
+                        mark,
+                        cgroup: None,
+                    },
+                );
+                None
+            }
+            Action::Reply { request, result } => {
+                let response = match result {
+                    Ok(()) => Response::Done,
+                    Err(refusal) => Response::Error {
+                        kind: refusal.kind,
+                        message: refusal.message,
+                    },
+                };
+                if let Some(client) = self.control.waiting_for(&State::Waiting(request)) {
+                    self.answer(client, &response, None);
+                }
+                None
+            }
+            Action::Note(note) => {
+                self.note(&note);
+                None
+            }
+            Action::Exit { code } => {
+                self.end_execs(Signal::TERM);
+                let deadline = self.now + GRACE;
+                self.farewell.get_or_insert(Farewell { code, deadline });
+                None
+            }
+        }
+    }
+
+    /// Opens what the services listen on before the first of them starts, so
+    /// that nobody is refused. What fails is tried again at the start, and
+    /// reported there.
+    pub(crate) fn open_sockets(&mut self) {
+        for (service, instance) in self.manifest.services.iter().zip(&mut self.instances) {
+            let _ = instance.sockets.open(&service.listen);
+        }
+    }
+
+    fn spawn_service(&mut self, id: ServiceId) -> Result<u32, SpawnError> {
+        let mark = self.marks.as_mut().map(Marks::next);
+        let log = &mut self.log;
+        self.pipes
+            .close_all(id, &mut |service, stream, partial, line| {
+                log.line(Some(service), stream, partial, line);
+            });
+        let index = usize::try_from(id.0).unwrap_or(usize::MAX);
+        let (Some(service), Some(instance)) = (
+            self.manifest.services.get(index),
+            self.instances.get_mut(index),
+        ) else {
+            return Err(SpawnError::EmptyProgram);
+        };
+        let sockets = instance.sockets.open(&service.listen)?;
+        let mut launch = Launch::service(service, &service.command, &self.child_env, &sockets)?;
+        launch.mark = mark.map(|mark| mark.value);
+        if let Some(cgroups) = &self.cgroups {
+            match cgroups.of(&service.name) {
+                Ok((cgroup, procs)) => {
+                    instance.cgroup = Some(cgroup);
+                    launch.cgroup = Some(procs);
+                }
+                Err(error) => {
+                    self.log
+                        .say(&format!("cannot make a cgroup, and goes without: {error}"));
+                    self.cgroups = None;
+                }
+            }
+        }
+        let owner = launch
+            .account
+            .as_ref()
+            .map(|account| (account.uid, account.gid));
+        let stdout = self
+            .pipes
+            .open(id, Stream::Stdout, owner)
+            .map_err(SpawnError::Pipe)?;
+        let stderr = self
+            .pipes
+            .open(id, Stream::Stderr, owner)
+            .map_err(SpawnError::Pipe)?;
+        let stdio = Stdio::Given([self.null.as_fd(), stdout.as_fd(), stderr.as_fd()]);
+        let Spawned { pid, late } = spawn::spawn(launch, &stdio)?;
+        (instance.pid, instance.mark, instance.late) = (Some(pid), mark, late);
+        self.children.insert(pid, Role::Service(id));
+        Ok(pid.unsigned_abs())
+    }
+
+    fn spawn_foreground(&mut self) -> Result<u32, SpawnError> {
+        let mark = self.marks.as_mut().map(Marks::next);
+        let Some(foreground) = &mut self.foreground else {
+            return Err(SpawnError::EmptyProgram);
+        };
+        let mut launch = Launch::program(foreground.command.clone(), &self.child_env, false)?;
+        launch.mark = mark.map(|mark| mark.value);
+        let Spawned { pid, .. } = spawn::spawn(launch, &foreground.terminal.stdio())?;
+        (foreground.pid, foreground.mark) = (Some(pid), mark);
+        self.children.insert(pid, Role::Foreground);
+        Ok(pid.unsigned_abs())
+    }
+
+    /// Asks a service for its health; the outcome if that is known at once.
+    pub(crate) fn probe(&mut self, service: ServiceId) -> Option<Event> {
+        if !self.probes.admit(service) {
+            return None;
+        }
+        let health = self.service(service)?.health.clone()?;
+        let number = self.probes.number();
+        let due = Due {
+            service,
+            name: describe(&health.probe),
+            timeout: health.timeout,
+            deadline: self.now + health.timeout,
+        };
+        let started = match &health.probe {
+            Probe::Exec(argv) => {
+                let name = due.name.clone();
+                let started = self.probe_command(service, number, due, argv);
+                started.map_err(|error| format!("{name}: {error}"))
+            }
+            probe => self.probes.add_connection(&self.poll, number, due, probe),
+        };
+        let reason = started.err()?;
+        Some(Event::Probed {
+            service,
+            outcome: Err(reason),
+        })
+    }
+
+    fn probe_command(
+        &mut self,
+        id: ServiceId,
+        number: u64,
+        due: Due,
+        argv: &[String],
+    ) -> Result<(), SpawnError> {
+        let mark = self.marks.as_mut().map(Marks::next);
+        let Some(service) = self.service(id) else {
+            return Err(SpawnError::EmptyProgram);
+        };
+        let mut launch = Launch::service(service, argv, &self.child_env, &[])?;
+        launch.mark = mark.map(|mark| mark.value);
+        let (read, write) = pipe2(OFlag::O_CLOEXEC).map_err(SpawnError::Pipe)?;
+        let stdio = Stdio::Given([self.null.as_fd(), write.as_fd(), write.as_fd()]);
+        let Spawned { pid, .. } = spawn::spawn(launch, &stdio)?;
+        self.children.insert(pid, Role::Probe { number, mark });
+        self.probes
+            .add_exec(&self.poll, number, due, pid, read)
+            .map_err(|errno| {
+                kill_group(pid);
+                SpawnError::Pipe(errno)
+            })
+    }
+
+    fn note(&mut self, note: &Note) {
+        let (service, words) = notes::words(note);
+        match service {
+            Some(service) => self.log.about(service, &words),
+            None => self.log.say(&words),
+        }
+        match note {
+            Note::GivenUp { service, .. } => self.verdict(*service, &words),
+            Note::Stopping => self.end_execs(Signal::TERM),
+            Note::ForegroundFailed { reason } => {
+                if !self.log.is_on_stderr() {
+                    complain(&format!("holdall-init: {reason}"));
+                }
+            }
+            Note::BoxReady { .. } => notify::notify(&self.env, "READY=1\n"),
+            Note::Ready { .. }
+            | Note::Exited { .. }
+            | Note::Restarting { .. }
+            | Note::SpawnFailed { .. }
+            | Note::Unhealthy { .. }
+            | Note::Recovered { .. }
+            | Note::LeftBehind { .. }
+            | Note::KillAfterTimeout { .. } => {}
+        }
+    }
+
+    /// A service is given up: its last lines once more, beside the verdict.
+    fn verdict(&mut self, id: ServiceId, words: &str) {
+        let Some(name) = self.service(id).map(|service| service.name.clone()) else {
+            return;
+        };
+        let last = self.log.last_words(id, LAST_WORDS);
+        if last.is_empty() {
+            self.log.about(id, "it has said nothing");
+        } else {
+            self.log.about(id, "the last lines of its log:");
+        }
+        let mut text = format!("holdall-init: {name}: {words}\n");
+        for line in last {
+            self.log.about(id, &format!("  {line}"));
+            text.push_str(&format!("  {name} | {line}\n"));
+        }
+        if !self.log.is_on_stderr() {
+            complain(text.trim_end());
+        }
+    }
+
+    /// Ends what clients have running. A shell ignores TERM but not the end of
+    /// its terminal.
+    pub(crate) fn end_execs(&self, signal: Signal) {
+        for (pid, role) in &self.children {
+            if let Role::Exec { terminal, .. } = role {
+                signal_group(*pid, signal);
+                if *terminal {
+                    signal_group(*pid, Signal::HUP);
+                }
+            }
+        }
+    }
+
+    /// The exit code, once nothing is left to wait for.
+    pub(crate) fn over(&mut self) -> Option<u8> {
+        let Farewell { code, deadline } = *self.farewell.as_ref()?;
+        if !self.children.is_empty() && self.now < deadline {
+            return None;
+        }
+        self.end_execs(Signal::KILL);
+        self.sweep();
+        for instance in &self.instances {
+            instance.sockets.unlink();
+            if let Some(cgroup) = &instance.cgroup {
+                cgroup.remove();
+            }
+        }
+        let now = self.now;
+        if let Some(sink) = self.log.sink() {
+            sink.finish(now, Millis(1000));
+        }
+        Some(code)
+    }
+
+    /// Not PID 1: what is left behind would outlive us. (For PID 1 the kernel
+    /// sees to it.)
+    fn sweep(&self) {
+        if std::process::id() == 1 || !lineage::proc_is_ours() {
+            return;
+        }
+        // One that forks while it is looked for is found in the next round; one
+        // that does so forever is left after these.
+        for _ in 0..10 {
+            let scan = lineage::scan(None);
+            if scan.found.is_empty() && !scan.uncertain {
+                return;
+            }
+            for found in scan.found {
+                let _ = sys::pidfd_signal(&found.handle, Signal::KILL);
+            }
+        }
+    }
+
+    /// Kills in the background what a main process has left behind.
+    pub(crate) fn clear_behind(&mut self, mark: Option<Mark>) {
+        if let Some(mark) = mark {
+            let prey = Prey {
+                leader: None,
+                mark: Some(mark),
+                cgroup: None,
+            };
+            self.kills.begin(self.now, Target::Loose(mark), prey);
+        }
+    }
+}
+
+/// A line to stderr, where a person or an engine looks first.
+pub(crate) fn complain(text: &str) {
+    crate::log::sink::write_stderr(text);
+}

@@ -1,0 +1,261 @@
+//! The loop: wait, turn what happened into events, do what the supervisor
+//! decides.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+
+use holdall_protocol::manifest::{Manifest, Service};
+use holdall_supervise::{Event, ServiceId, Supervisor, Timestamp};
+use nix::errno::Errno;
+use nix::sys::epoll::EpollFlags;
+
+use crate::cgroup::{Cgroup, Cgroups};
+use crate::clock::Clock;
+use crate::control::Control;
+use crate::environment::Environment;
+use crate::kill::{Kills, Target};
+use crate::lineage::{Mark, Marks};
+use crate::log::Log;
+use crate::log::pipes::Pipes;
+use crate::perform::Farewell;
+use crate::poll::{Poll, Ready, Token};
+use crate::probe::Probes;
+use crate::signals::Signals;
+use crate::sockets::Sockets;
+use crate::terminal::Arrangement;
+
+/// Whose main process a child is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Role {
+    Service(ServiceId),
+    Foreground,
+    Probe { number: u64, mark: Option<Mark> },
+    Exec { number: u64, terminal: bool },
+}
+
+/// What init holds of a service beside what the supervisor knows.
+#[derive(Debug, Default)]
+pub(crate) struct Instance {
+    /// Its main process, while it is not reaped.
+    pub(crate) pid: Option<i32>,
+    pub(crate) mark: Option<Mark>,
+    pub(crate) cgroup: Option<Cgroup>,
+    pub(crate) sockets: Sockets,
+    /// Where a start that takes long still reports.
+    pub(crate) late: Option<OwnedFd>,
+}
+
+/// The foreground command.
+pub(crate) struct Foreground {
+    pub(crate) command: Vec<Vec<u8>>,
+    pub(crate) terminal: Arrangement,
+    pub(crate) pid: Option<i32>,
+    pub(crate) mark: Option<Mark>,
+}
+
+/// The whole init.
+pub(crate) struct Pid1 {
+    pub(crate) clock: Clock,
+    pub(crate) now: Timestamp,
+    pub(crate) poll: Poll,
+    pub(crate) signals: Signals,
+    pub(crate) supervisor: Supervisor,
+    pub(crate) manifest: Manifest,
+    pub(crate) log: Log,
+    pub(crate) pipes: Pipes,
+    pub(crate) children: BTreeMap<i32, Role>,
+    pub(crate) instances: Vec<Instance>,
+    pub(crate) foreground: Option<Foreground>,
+    pub(crate) kills: Kills,
+    pub(crate) probes: Probes,
+    pub(crate) control: Control,
+    pub(crate) marks: Option<Marks>,
+    pub(crate) cgroups: Option<Cgroups>,
+    /// As init was given it.
+    pub(crate) env: Environment,
+    /// As its children get it.
+    pub(crate) child_env: Environment,
+    pub(crate) null: File,
+    /// Of requests and of programs under way.
+    pub(crate) next_number: u64,
+    /// More children may wait to be reaped.
+    pub(crate) reap_more: bool,
+    /// The sink is being watched, and the pipes are.
+    pub(crate) sink_watched: bool,
+    pub(crate) pipes_watched: bool,
+    pub(crate) farewell: Option<Farewell>,
+    /// Where the control socket lies.
+    pub(crate) run_dir: Option<std::path::PathBuf>,
+}
+
+impl Pid1 {
+    /// Runs until everything is over: the exit code.
+    pub(crate) fn run(&mut self) -> Result<u8, Errno> {
+        self.poll
+            .add(&self.signals.fd, Token::Signals, EpollFlags::EPOLLIN)?;
+        self.event(Event::Boot);
+        loop {
+            self.send_out();
+            if let Some(code) = self.over() {
+                return Ok(code);
+            }
+            let until = self.next_wakeup();
+            let ready = self.poll.wait(self.now, until)?;
+            self.now = self.clock.now();
+            self.log.set_time(self.now);
+            for ready in ready {
+                self.dispatch(ready);
+            }
+            self.reap();
+            self.due();
+        }
+    }
+
+    /// Tells the supervisor, and does what it wants done.
+    pub(crate) fn event(&mut self, event: Event) {
+        self.supervisor.handle(self.now, event);
+        self.act();
+    }
+
+    fn act(&mut self) {
+        while let Some(action) = self.supervisor.poll_action() {
+            if let Some(event) = self.perform(action) {
+                self.supervisor.handle(self.now, event);
+            }
+        }
+    }
+
+    fn dispatch(&mut self, ready: Ready) {
+        match ready.token {
+            Token::Signals => self.take_signals(),
+            Token::Pipes => {
+                let log = &mut self.log;
+                self.pipes.read(&mut |service, stream, partial, line| {
+                    log.line(Some(service), stream, partial, line);
+                });
+            }
+            // It is written at the end of each turn.
+            Token::Sink => {}
+            Token::Listener(index) => self.control.accept(&self.poll, index, self.now),
+            Token::Client(id) => {
+                let gone = self.control.ready(&self.poll, id, ready.flags, self.now);
+                self.client_gone(gone);
+            }
+            Token::Probe(number) => {
+                if let Some((service, outcome)) = self.probes.ready(&self.poll, number) {
+                    self.event(Event::Probed { service, outcome });
+                }
+            }
+        }
+    }
+
+    /// When to wake up without anybody's doing: never, while nothing is due.
+    fn next_wakeup(&mut self) -> Option<Timestamp> {
+        if self.reap_more || self.control.has_unfinished() {
+            return Some(self.now);
+        }
+        let stuck = self.log.sink().and_then(|sink| sink.stuck_at());
+        let times = [
+            self.supervisor.poll_timeout(),
+            self.kills.next(),
+            self.probes.next_deadline(),
+            self.control.next_deadline(),
+            self.farewell.as_ref().map(|farewell| farewell.deadline),
+            stuck,
+        ];
+        times.into_iter().flatten().min()
+    }
+
+    /// Everything whose time has come.
+    fn due(&mut self) {
+        if self
+            .supervisor
+            .poll_timeout()
+            .is_some_and(|at| at <= self.now)
+        {
+            self.supervisor.handle_timeout(self.now);
+            self.act();
+        }
+        for expired in self.probes.expired(&self.poll, self.now) {
+            if let Some(pid) = expired.pid {
+                crate::kill::kill_group(pid);
+            }
+            let outcome = Err(expired.reason);
+            self.event(Event::Probed {
+                service: expired.service,
+                outcome,
+            });
+        }
+        while let Some(service) = self.probes.next_in_queue() {
+            if let Some(event) = self.probe(service) {
+                self.event(event);
+            }
+        }
+        for id in self.control.expired(self.now) {
+            let gone = self.control.close(&self.poll, id);
+            self.client_gone(gone);
+        }
+        self.requests();
+        let children = &self.children;
+        for target in self
+            .kills
+            .rounds(self.now, |pid| children.contains_key(&pid))
+        {
+            match target {
+                Target::Service(service) => {
+                    let log = &mut self.log;
+                    self.pipes
+                        .close_all(service, &mut |service, stream, partial, line| {
+                            log.line(Some(service), stream, partial, line);
+                        });
+                    self.event(Event::Cleared { service });
+                }
+                Target::Foreground => self.event(Event::ForegroundCleared),
+                Target::Loose(_) => {}
+            }
+        }
+    }
+
+    /// What was said in this turn goes out, as far as it is taken.
+    fn send_out(&mut self) {
+        self.log.flush();
+        let mut holds_back = false;
+        if let Some(sink) = self.log.sink() {
+            holds_back = sink.holds_back();
+            let waits = sink.waiting() > 0;
+            if let Some(fd) = sink.watched().filter(|_| waits != self.sink_watched) {
+                if waits {
+                    let _ = self.poll.add(fd, Token::Sink, EpollFlags::EPOLLOUT);
+                } else {
+                    self.poll.remove(fd);
+                }
+                self.sink_watched = waits;
+            }
+        }
+        if holds_back == self.pipes_watched {
+            if holds_back {
+                self.poll.remove(self.pipes.fd());
+            } else {
+                let _ = self
+                    .poll
+                    .add(self.pipes.fd(), Token::Pipes, EpollFlags::EPOLLIN);
+            }
+            self.pipes_watched = !holds_back;
+        }
+        self.feed_readers();
+    }
+
+    pub(crate) fn service(&self, id: ServiceId) -> Option<&Service> {
+        self.manifest.services.get(usize::try_from(id.0).ok()?)
+    }
+
+    pub(crate) fn instance(&mut self, id: ServiceId) -> Option<&mut Instance> {
+        self.instances.get_mut(usize::try_from(id.0).ok()?)
+    }
+
+    pub(crate) fn number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number
+    }
+}

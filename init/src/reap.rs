@@ -1,0 +1,117 @@
+//! Children that have ended, and signals that came.
+
+use holdall_protocol::Signal;
+use holdall_protocol::control::Response;
+use holdall_supervise::Event;
+
+use crate::control::client::State;
+use crate::kill::{Target, kill_group};
+use crate::notes;
+use crate::pid1::{Pid1, Role};
+use crate::signals::{Meaning, meaning};
+use crate::spawn;
+use crate::sys::{self, Ended};
+
+/// Reaped before everything else has its turn again.
+const BATCH: usize = 512;
+
+impl Pid1 {
+    /// Reads all signals that wait.
+    pub(crate) fn take_signals(&mut self) {
+        while let Some(info) = self.signals.next() {
+            let only_command = self.manifest.services.is_empty() && self.foreground.is_some();
+            let number = u8::try_from(info.ssi_signo).unwrap_or(0);
+            match meaning(number, info.ssi_code, only_command) {
+                Meaning::Children => self.reap_more = true,
+                Meaning::Shutdown => self.event(Event::Shutdown),
+                Meaning::Reload => {
+                    self.log
+                        .say("SIGHUP: this release can't reload; restart the box instead");
+                }
+                Meaning::ReopenLogs => {
+                    self.log.say("SIGUSR1: there are no log files to open anew");
+                }
+                Meaning::Dump => {
+                    for line in notes::table(&self.supervisor.status(self.now)) {
+                        self.log.say(&line);
+                    }
+                }
+                Meaning::Forward(signal) => self.forward(signal),
+                Meaning::Nothing => {}
+            }
+        }
+    }
+
+    fn forward(&mut self, signal: Signal) {
+        if let Some(pid) = self.foreground.as_ref().and_then(|command| command.pid) {
+            // It is not reaped, so the number is its own. As it was sent: no
+            // CONT after it.
+            let _ = sys::kill(-pid, signal);
+        }
+    }
+
+    /// Reaps a batch; more wait for the next turn.
+    pub(crate) fn reap(&mut self) {
+        if !self.reap_more {
+            return;
+        }
+        for _ in 0..BATCH {
+            match sys::peek_ended() {
+                Ok(Some(ended)) => self.ended(ended),
+                Ok(None) | Err(_) => {
+                    self.reap_more = false;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// A child has ended, and is not reaped yet: its number is still its own.
+    fn ended(&mut self, ended: Ended) {
+        let Ended { pid, exit } = ended;
+        let role = self.children.remove(&pid);
+        match role {
+            Some(Role::Service(_) | Role::Foreground | Role::Probe { .. }) => kill_group(pid),
+            // What a client has left running goes on until the box stops.
+            Some(Role::Exec { .. }) | None => {}
+        }
+        let _ = sys::reap(pid);
+        match role {
+            Some(Role::Service(service)) => {
+                let log = &mut self.log;
+                self.pipes
+                    .drain(service, &mut |service, stream, partial, line| {
+                        log.line(Some(service), stream, partial, line);
+                    });
+                let late = self.instance(service).and_then(|instance| {
+                    instance.pid = None;
+                    instance.late.take()
+                });
+                if let Some(reason) = late.as_ref().and_then(spawn::late_failure) {
+                    self.log.about(service, &reason);
+                }
+                self.kills.leader_reaped(self.now, Target::Service(service));
+                self.event(Event::Exited { service, exit });
+            }
+            Some(Role::Foreground) => {
+                if let Some(command) = &mut self.foreground {
+                    command.pid = None;
+                }
+                self.kills.leader_reaped(self.now, Target::Foreground);
+                self.event(Event::ForegroundExited { exit });
+            }
+            Some(Role::Probe { number, mark }) => {
+                self.clear_behind(mark);
+                if let Some((service, outcome)) = self.probes.exited(&self.poll, number, exit) {
+                    self.event(Event::Probed { service, outcome });
+                }
+            }
+            Some(Role::Exec { number, .. }) => {
+                if let Some(client) = self.control.waiting_for(&State::Exec(number)) {
+                    self.answer(client, &Response::Exited { code: exit.code() }, None);
+                }
+            }
+            None => {}
+        }
+    }
+}

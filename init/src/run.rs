@@ -1,0 +1,282 @@
+//! From the command line to the loop: the boot, in its order.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use holdall_protocol::control::{CONTROL_FD_NAME, LOG_FD_NAME, SOCKET_NAME};
+use holdall_supervise::{Supervisor, Timestamp};
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit};
+
+use crate::cgroup::Cgroups;
+use crate::clock::Clock;
+use crate::config::{self, ConfigError};
+use crate::control::Control;
+use crate::environment::Environment;
+use crate::kill::Kills;
+use crate::lineage::{self, Marks};
+use crate::log::pipes::Pipes;
+use crate::log::sink::Sink;
+use crate::log::{Form, Log};
+use crate::perform::complain;
+use crate::pid1::{Foreground, Instance, Pid1};
+use crate::poll::Poll;
+use crate::probe::Probes;
+use crate::signals::Signals;
+use crate::terminal::Arrangement;
+use crate::{boot, sys};
+
+/// A bug in init itself.
+const BUG: u8 = 70;
+
+/// The checked command line of `run`.
+pub(crate) struct Options<'a> {
+    pub(crate) config: Option<PathBuf>,
+    pub(crate) run_dir: Option<&'a Path>,
+    pub(crate) profile: Option<String>,
+    pub(crate) command: Vec<OsString>,
+    pub(crate) after_ready: bool,
+}
+
+/// Why the init can't run.
+#[derive(Debug, thiserror::Error)]
+enum BootError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(
+        "nothing to run: there is no /etc/holdall.toml and no command\nhelp: /init --config FILE, or /init -- COMMAND …"
+    )]
+    Nothing,
+    #[error("cannot {verb}")]
+    System {
+        verb: &'static str,
+        #[source]
+        errno: Errno,
+    },
+}
+
+/// Runs the box: the exit code.
+pub(crate) fn run(options: &Options<'_>) -> u8 {
+    catch_panics();
+    let mut pid1 = match boot(options) {
+        Ok(pid1) => pid1,
+        Err(BootError::Config(error)) => {
+            config::report(&error);
+            return 1;
+        }
+        Err(error) => {
+            crate::say(&error);
+            return 1;
+        }
+    };
+    let code = pid1.run().unwrap_or_else(|errno| {
+        complain(&format!(
+            "holdall-init: cannot wait for events: {}",
+            errno.desc()
+        ));
+        BUG
+    });
+    if let Some(dir) = &pid1.run_dir {
+        // It may be on a file system that is read-only by now.
+        let _ = std::fs::remove_file(dir.join(SOCKET_NAME));
+    }
+    code
+}
+
+/// A panic must not end PID 1 by a signal, silently, or by unwinding through
+/// the loop: one line, and a code of its own.
+fn catch_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic
+            .location()
+            .map_or_else(String::new, |at| format!(" at {at}"));
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let text = text.unwrap_or("panic").replace('\n', " ");
+        complain(&format!("holdall-init: bug{place}: {text}"));
+        sys::exit_now(BUG);
+    }));
+}
+
+fn boot(options: &Options<'_>) -> Result<Pid1, BootError> {
+    let clock = Clock::start();
+    let env = Environment::inherited();
+    // Before anything is opened: a number that was promised may not be taken.
+    let handed = boot::handed_descriptors(&env);
+    let is_pid1 = std::process::id() == 1;
+    if is_pid1 {
+        boot::mount_missing();
+    }
+    let profile = options
+        .profile
+        .as_deref()
+        .or_else(|| env.text("HOLDALL_PROFILE"));
+    let manifest = config::load(options.config.as_deref(), profile)?;
+    if manifest.is_none() && options.command.is_empty() {
+        return Err(BootError::Nothing);
+    }
+    let manifest = manifest.unwrap_or_default();
+    let system = |verb| move |errno| BootError::System { verb, errno };
+    let signals = Signals::take().map_err(system("take over the signals"))?;
+    if !is_pid1 {
+        prctl::set_child_subreaper(true).map_err(system("become a subreaper"))?;
+    }
+    let poll = Poll::new().map_err(system("make an epoll"))?;
+    let pipes = Pipes::new().map_err(system("make an epoll"))?;
+    let null = File::options().read(true).write(true).open("/dev/null");
+    let null = null.or_else(|_| File::open("/proc/self/comm"));
+    let null = null.map_err(|error| BootError::System {
+        verb: "open /dev/null",
+        errno: Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)),
+    })?;
+    let foreground = foreground(options);
+    let (sockets, sink, form) = sort(handed, foreground.as_ref());
+    let names = manifest
+        .services
+        .iter()
+        .map(|service| service.name.clone())
+        .collect();
+    let mut log = Log::new(names, sink, form);
+    let mut control = Control::new();
+    for socket in sockets {
+        control
+            .listen(&poll, socket, false)
+            .map_err(system("listen on the socket handed over"))?;
+    }
+    let run_dir = listen(options, &poll, &mut control, &mut log);
+    let has_proc = lineage::proc_is_ours();
+    let marks = marks(has_proc, &mut log);
+    let supervise = holdall_supervise::Options {
+        foreground: foreground.is_some(),
+        after_ready: options.after_ready,
+        seed: salt(),
+    };
+    let mut pid1 = Pid1 {
+        clock,
+        now: Timestamp::default(),
+        poll,
+        signals,
+        supervisor: Supervisor::new(&manifest, supervise),
+        instances: manifest
+            .services
+            .iter()
+            .map(|_| Instance::default())
+            .collect(),
+        manifest,
+        log,
+        pipes,
+        children: BTreeMap::new(),
+        foreground,
+        kills: Kills::new(has_proc),
+        probes: Probes::default(),
+        control,
+        marks,
+        cgroups: is_pid1.then(Cgroups::find).flatten(),
+        child_env: env.for_children(),
+        env,
+        null,
+        next_number: 0,
+        reap_more: true,
+        sink_watched: false,
+        pipes_watched: false,
+        farewell: None,
+        run_dir,
+    };
+    pid1.now = clock.now();
+    pid1.open_sockets();
+    Ok(pid1)
+}
+
+fn foreground(options: &Options<'_>) -> Option<Foreground> {
+    if options.command.is_empty() {
+        return None;
+    }
+    let command = options
+        .command
+        .iter()
+        .map(|word| word.clone().into_vec())
+        .collect();
+    Some(Foreground {
+        command,
+        terminal: Arrangement::make(),
+        pid: None,
+        mark: None,
+    })
+}
+
+/// What was handed over, by its names: sockets to listen on, and where the log
+/// goes. Anything else is closed.
+fn sort(
+    handed: Vec<(String, OwnedFd)>,
+    foreground: Option<&Foreground>,
+) -> (Vec<OwnedFd>, Option<Sink>, Form) {
+    let (mut sockets, mut log) = (Vec::new(), None);
+    for (name, fd) in handed {
+        match name.as_str() {
+            CONTROL_FD_NAME => sockets.push(fd),
+            LOG_FD_NAME => log = Some(fd),
+            _ => drop(fd),
+        }
+    }
+    if let Some(fd) = log {
+        return (sockets, Some(Sink::new(fd)), Form::Json);
+    }
+    let has_terminal = foreground.is_some_and(|command| command.terminal != Arrangement::None);
+    let stdout = std::io::stdout().as_fd().try_clone_to_owned().ok();
+    (
+        sockets,
+        stdout.filter(|_| !has_terminal).map(Sink::new),
+        Form::Prefixed,
+    )
+}
+
+fn listen(
+    options: &Options<'_>,
+    poll: &Poll,
+    control: &mut Control,
+    log: &mut Log,
+) -> Option<PathBuf> {
+    match boot::open_run_dir(options.run_dir) {
+        Ok((path, socket)) => {
+            if let Err(errno) = control.listen(poll, socket, true) {
+                log.say(&format!("no control socket: {}", errno.desc()));
+            }
+            Some(path)
+        }
+        Err(errors) => {
+            for error in errors {
+                let cause = std::error::Error::source(&error);
+                let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
+                log.say(&format!("no control socket: {error}{cause}"));
+            }
+            None
+        }
+    }
+}
+
+/// The marks by which descendants are found, or why there are none.
+fn marks(has_proc: bool, log: &mut Log) -> Option<Marks> {
+    if !has_proc {
+        log.say("there is no /proc: what leaves the process group of its service is not found");
+        return None;
+    }
+    let limit = getrlimit(Resource::RLIMIT_LOCKS).map_or(0, |(_, hard)| hard);
+    let marks = Marks::under(limit, salt());
+    if marks.is_none() {
+        log.say(
+            "RLIMIT_LOCKS is too low: what leaves the process group of its service is not found",
+        );
+    }
+    marks
+}
+
+/// A number that differs from one init to the next.
+fn salt() -> u64 {
+    crate::clock::wall_micros() ^ (u64::from(std::process::id()) << 20)
+}
