@@ -154,6 +154,26 @@ pub struct Platform {
     pub variant: Option<String>,
 }
 
+impl Platform {
+    /// Whether it is this machine's.
+    #[must_use]
+    pub fn is_host(&self) -> bool {
+        self.os == "linux" && self.architecture == host_architecture()
+    }
+}
+
+/// This machine's architecture in Go's words, as images have it.
+#[must_use]
+pub fn host_architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        "powerpc64" => "ppc64le",
+        other => other,
+    }
+}
+
 /// Image index (image-index.md); also `index.json` of a layout.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

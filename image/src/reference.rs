@@ -128,6 +128,19 @@ impl Reference {
         self.digest.as_ref()
     }
 
+    /// This name with nothing left out: `docker.io/library/shop:latest`.
+    #[must_use]
+    pub fn full(&self) -> String {
+        let short = self.to_string();
+        let after = self.tag.as_ref().map_or(0, |tag| tag.len() + 1)
+            + self
+                .digest
+                .as_ref()
+                .map_or(0, |digest| digest.to_string().len() + 1);
+        let suffix = short.get(short.len() - after..).unwrap_or_default();
+        format!("{}/{}{suffix}", self.registry, self.repository)
+    }
+
     /// This name, with tag `latest` where it has neither tag nor digest.
     #[must_use]
     pub fn with_default_tag(mut self) -> Reference {

@@ -184,6 +184,17 @@ impl Store {
         })
     }
 
+    /// The descriptor of a manifest that is in the store.
+    pub(crate) fn manifest_descriptor(&self, digest: &Digest) -> Result<Descriptor, StoreError> {
+        Ok(Descriptor {
+            media_type: media::MANIFEST.to_owned(),
+            digest: *digest,
+            size: self.document(digest, None)?.len() as u64,
+            annotations: std::collections::BTreeMap::new(),
+            platform: None,
+        })
+    }
+
     /// Gives the image this name, which another one then loses. A name
     /// without a tag gets `latest`; a digest in it is left out.
     pub fn tag(&self, reference: &Reference, image: &Image) -> Result<(), StoreError> {
@@ -197,14 +208,7 @@ impl Store {
     }
 
     fn add_entry(&self, name: Option<&Reference>, image: &Image) -> Result<(), StoreError> {
-        let size = self.document(&image.digest, None)?.len() as u64;
-        let mut entry = Descriptor {
-            media_type: media::MANIFEST.to_owned(),
-            digest: image.digest,
-            size,
-            annotations: std::collections::BTreeMap::new(),
-            platform: None,
-        };
+        let mut entry = self.manifest_descriptor(&image.digest)?;
         if let Some(name) = name {
             entry
                 .annotations

@@ -26,7 +26,12 @@ pub struct BlobWriter {
 impl BlobWriter {
     /// Makes the blob durable under its digest.
     pub fn commit(self, media_type: &str) -> Result<Descriptor, StoreError> {
-        self.finish()?.commit(media_type)
+        self.finish().commit(media_type)
+    }
+
+    /// An error about this blob.
+    pub(crate) fn failed(&self, source: io::Error) -> StoreError {
+        self.staged.failed(source)
     }
 
     /// The temporary file's name, unique in the store while this lives.
@@ -36,14 +41,11 @@ impl BlobWriter {
             .unwrap_or_default()
     }
 
-    /// Writes all of it to the disk, still without a name.
-    pub(crate) fn finish(mut self) -> Result<Staged, StoreError> {
-        self.file
-            .sync_all()
-            .map_err(|source| self.staged.failed(source))?;
+    /// Ends the writing; the blob has no name yet.
+    pub(crate) fn finish(mut self) -> Staged {
         self.staged.size = self.hasher.written();
         self.staged.digest = self.hasher.finish();
-        Ok(self.staged)
+        self.staged
     }
 }
 
@@ -69,11 +71,13 @@ pub(crate) struct Staged {
 }
 
 impl Staged {
-    /// Names it by its digest. A blob of that name is replaced: it has the
+    /// Makes it durable and names it by its digest. A blob of that name is replaced: it has the
     /// same content, or is damaged.
     pub(crate) fn commit(self, media_type: &str) -> Result<Descriptor, StoreError> {
         let target = self.blobs.join(self.digest.hex());
-        std::fs::rename(&self.path, target)
+        self.open()?
+            .sync_all()
+            .and_then(|()| std::fs::rename(&self.path, target))
             .and_then(|()| sync_dir(&self.blobs))
             .map_err(|source| self.failed(source))?;
         Ok(Descriptor {
@@ -191,7 +195,7 @@ impl Store {
         let mut writer = self.blob_writer()?;
         writer
             .write_all(bytes)
-            .map_err(|source| writer.staged.failed(source))?;
+            .map_err(|source| writer.failed(source))?;
         writer.commit(media_type)
     }
 
