@@ -1,0 +1,275 @@
+//! The build cache on disk: what a key led to, and the folders of builds that
+//! are under way.
+//!
+//! ```text
+//! cache/lock         held while a workspace is made or swept
+//! cache/tmp-XXXXXX/  one running build; its file `lock` is held by it
+//! cache/locks/XX     held while a step is run whose key begins so
+//! cache/steps/KEY    the layer a step made
+//! cache/images/KEY   the image a chain of steps made, or an import led to
+//! cache/index/HEX    the stat index of a context
+//! ```
+//! Every record is written beside its name and renamed, and a record that
+//! can't be read is as good as none.
+
+pub(crate) mod key;
+mod workspace;
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use holdall_image::{Descriptor, Digest, PackedLayer};
+use nix::poll::{PollTimeout, poll};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::key::Key;
+pub(crate) use self::workspace::Workspace;
+
+/// The version of the records.
+const VERSION: u32 = 1;
+
+/// Records are a few hundred bytes; what is longer is not ours.
+const MAX_RECORD: u64 = 64 * 1024;
+
+/// How often a wish to stop is looked at while another build holds a step's
+/// lock, in milliseconds. A lock can't be waited for together with a flag.
+const LOCK_CHECK: u8 = 50;
+
+/// Why the cache can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CacheError {
+    /// A folder of it can't be made.
+    #[error("cannot make {}", path.display())]
+    Make {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A lock can't be taken.
+    #[error("cannot lock {}", path.display())]
+    Lock {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A record can't be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The cache of one state root.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    dir: PathBuf,
+}
+
+/// The layer of a step; none where the step changed nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StepRecord {
+    version: u32,
+    layer: Option<LayerRecord>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct LayerRecord {
+    descriptor: Descriptor,
+    diff_id: Digest,
+}
+
+impl StepRecord {
+    /// Of what a step made.
+    pub(crate) fn new(layer: Option<&PackedLayer>) -> Self {
+        let layer = layer.map(|layer| LayerRecord {
+            descriptor: layer.descriptor.clone(),
+            diff_id: layer.diff_id,
+        });
+        Self { version: VERSION, layer }
+    }
+
+    /// What the step made.
+    pub(crate) fn layer(self) -> Option<PackedLayer> {
+        self.layer.map(|LayerRecord { descriptor, diff_id }| PackedLayer { descriptor, diff_id })
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct ImageRecord {
+    version: u32,
+    image: Digest,
+}
+
+impl Cache {
+    /// Opens the cache, and makes it if it is not there.
+    pub(crate) fn open(dir: PathBuf) -> Result<Self, CacheError> {
+        for name in ["steps", "images", "locks", "index"] {
+            let path = dir.join(name);
+            let made = std::fs::create_dir_all(&path);
+            made.map_err(|source| CacheError::Make { path, source })?;
+        }
+        Ok(Self { dir })
+    }
+
+    /// A folder for one build.
+    pub(crate) fn workspace(&self) -> Result<Workspace, CacheError> {
+        Workspace::create(&self.dir)
+    }
+
+    /// What a step made, if it was run.
+    pub(crate) fn step(&self, key: Key) -> Option<StepRecord> {
+        let record: StepRecord = read_record(&self.step_path(key))?;
+        (record.version == VERSION).then_some(record)
+    }
+
+    /// Records what a step made.
+    pub(crate) fn put_step(&self, key: Key, record: &StepRecord) -> Result<(), CacheError> {
+        write_record(self.step_path(key), record)
+    }
+
+    /// The image that a chain of steps led to.
+    pub(crate) fn image(&self, key: Key) -> Option<Digest> {
+        let record: ImageRecord = read_record(&self.image_path(key))?;
+        (record.version == VERSION).then_some(record.image)
+    }
+
+    /// Records the image of a chain of steps.
+    pub(crate) fn put_image(&self, key: Key, image: Digest) -> Result<(), CacheError> {
+        write_record(self.image_path(key), &ImageRecord { version: VERSION, image })
+    }
+
+    /// Where the stat index of a context lies.
+    pub(crate) fn index_path(&self, context: &Path) -> PathBuf {
+        let name = Digest::of(context.as_os_str().as_encoded_bytes()).hex();
+        self.dir.join("index").join(name)
+    }
+
+    /// Waits until no other build runs the step of this key; `None` where
+    /// `stop` turned true before. One build holds one such lock at a time, so
+    /// that builds whose keys begin alike wait, but never for each other.
+    pub(crate) fn lock_step(&self, key: Key, stop: &AtomicBool) -> Result<Option<File>, CacheError> {
+        let name: String = key.to_string().chars().take(2).collect();
+        let path = self.dir.join("locks").join(name);
+        let failed = |source: io::Error| CacheError::Lock { path: path.clone(), source };
+        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(failed)?;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Some(file)),
+                Err(std::fs::TryLockError::WouldBlock) => {}
+                Err(std::fs::TryLockError::Error(source)) => return Err(failed(source)),
+            }
+            if stop.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            match poll(&mut [], PollTimeout::from(LOCK_CHECK)) {
+                Ok(_) | Err(nix::Error::EINTR) => {}
+                Err(errno) => return Err(failed(errno.into())),
+            }
+        }
+    }
+
+    fn step_path(&self, key: Key) -> PathBuf {
+        self.dir.join("steps").join(key.to_string())
+    }
+
+    fn image_path(&self, key: Key) -> PathBuf {
+        self.dir.join("images").join(key.to_string())
+    }
+}
+
+fn read_record<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    if path.symlink_metadata().ok()?.len() > MAX_RECORD {
+        return None;
+    }
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+fn write_record<T: Serialize>(path: PathBuf, record: &T) -> Result<(), CacheError> {
+    let bytes = serde_json::to_vec(record).map_err(io::Error::from);
+    let written = bytes.and_then(|bytes| write_atomic(&path, &bytes));
+    written.map_err(|source| CacheError::Write { path, source })
+}
+
+/// Writes a file so that its name never shows half of it: beside its name,
+/// made durable, and renamed.
+pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}-{count}.tmp", std::process::id()));
+    let beside = path.with_file_name(name);
+    let write = || {
+        let mut file = File::create(&beside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&beside, path)
+    };
+    write().inspect_err(|_| {
+        // The first error is the one to report; without the file there is
+        // nothing to remove.
+        let _ = std::fs::remove_file(&beside);
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cache() -> (tempfile::TempDir, Cache) {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path().join("cache")).unwrap();
+        (dir, cache)
+    }
+
+    fn key() -> Key {
+        key::key(None, "amd64", 0, &key::Inputs::Scratch)
+    }
+
+    #[test]
+    fn a_record_is_found_again_and_a_damaged_one_is_none() {
+        let (_dir, cache) = cache();
+        assert_eq!(cache.step(key()), None);
+        let record = StepRecord::new(None);
+        cache.put_step(key(), &record).unwrap();
+        assert_eq!(cache.step(key()), Some(record));
+        std::fs::write(cache.step_path(key()), b"{\"version\":1,").unwrap();
+        assert_eq!(cache.step(key()), None);
+    }
+
+    #[test]
+    fn a_record_of_another_version_is_none() {
+        let (_dir, cache) = cache();
+        std::fs::write(cache.step_path(key()), b"{\"version\":2,\"layer\":null}").unwrap();
+        assert_eq!(cache.step(key()), None);
+    }
+
+    #[test]
+    fn one_step_is_run_by_one_build_at_a_time() {
+        let (_dir, cache) = cache();
+        let held = cache.lock_step(key(), &AtomicBool::new(false)).unwrap();
+        assert!(held.is_some());
+        assert!(cache.lock_step(key(), &AtomicBool::new(true)).unwrap().is_none());
+        drop(held);
+        assert!(cache.lock_step(key(), &AtomicBool::new(true)).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("a")).unwrap();
+        assert!(write_atomic(&dir.path().join("a"), b"x").is_err());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

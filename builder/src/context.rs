@@ -1,0 +1,385 @@
+//! The files that a build may copy: a folder, opened once, and nothing outside
+//! it. A link is stored as a link, and followed only where `from` itself goes
+//! through one, never out (podman-compose#721 put the host's files in images).
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use nix::dir::Dir;
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
+use nix::sys::stat::{FileStat, SFlag, fstat, fstatat};
+use sha2::{Digest as _, Sha256};
+
+use crate::host;
+use crate::stat_index::{Content, Stamp, StatIndex};
+
+/// The deepest folder that is walked: deeper ones are no source code.
+const MAX_DEPTH: usize = 256;
+
+/// What the builder itself writes into a context, and so never copies with a
+/// folder: the copy would be another one after the first build.
+const OWN_FILES: [&str; 1] = ["holdall.lock"];
+
+/// Why a file of the context can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ContextError {
+    /// The folder itself.
+    #[error("cannot open the context {}", path.display())]
+    Open {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Nothing is there.
+    #[error("the context has no {}", path.display())]
+    Missing {
+        /// What.
+        path: PathBuf,
+    },
+    /// A link on the way leads out of the context.
+    #[error("{} leads out of the context", path.display())]
+    Outside {
+        /// What.
+        path: PathBuf,
+    },
+    /// A device, FIFO or socket.
+    #[error("{} is neither a file nor a folder nor a link", path.display())]
+    Special {
+        /// What.
+        path: PathBuf,
+    },
+    /// Folders in folders without end.
+    #[error("{} lies more than {MAX_DEPTH} folders deep", path.display())]
+    Deep {
+        /// What.
+        path: PathBuf,
+    },
+    /// It can't be read.
+    #[error("cannot read {} of the context", path.display())]
+    Read {
+        /// What.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It was written while the build went on.
+    #[error("{} changed while it was built from", path.display())]
+    Changed {
+        /// What.
+        path: PathBuf,
+    },
+}
+
+/// An opened context.
+#[derive(Debug)]
+pub(crate) struct Context {
+    dir: OwnedFd,
+}
+
+/// What one `copy` takes.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    /// `from` itself.
+    root: OwnedFd,
+    from: PathBuf,
+    /// Everything, parents before what is in them; the first has an empty
+    /// path.
+    pub(crate) entries: Vec<Entry>,
+    /// Digest of all of it: names, kinds, contents, and who may execute.
+    pub(crate) digest: [u8; 32],
+}
+
+/// One file of a [`Tree`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// Below `from`.
+    pub(crate) path: PathBuf,
+    /// What it is.
+    pub(crate) node: Node,
+}
+
+/// What a file is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Node {
+    /// A folder.
+    Folder,
+    /// A file.
+    File {
+        /// Whether its owner may execute it.
+        executable: bool,
+        /// What it holds.
+        content: Content,
+    },
+    /// A symbolic link.
+    Link(OsString),
+}
+
+impl Context {
+    /// Opens the folder.
+    pub(crate) fn open(path: &Path) -> Result<Self, ContextError> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let dir = nix::fcntl::open(path, flags, nix::sys::stat::Mode::empty());
+        let dir = dir.map_err(|errno| ContextError::Open { path: path.to_owned(), source: errno.into() })?;
+        Ok(Self { dir })
+    }
+
+    /// Walks what one `copy` takes, reading only what `index` doesn't know.
+    pub(crate) fn tree(&self, from: &Path, index: &mut StatIndex) -> Result<Tree, ContextError> {
+        let failed = |errno| error_of(from, errno);
+        let name = if from.as_os_str().is_empty() { Path::new(".") } else { from };
+        let beneath = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+        let node = open(self.dir.as_fd(), name, OFlag::O_PATH, beneath).map_err(failed)?;
+        let stat = fstat(&node).map_err(failed)?;
+        let mut walk = Walk { from, index, entries: Vec::new() };
+        let root = match kind(&stat) {
+            SFlag::S_IFDIR => {
+                let root = open(self.dir.as_fd(), name, OFlag::O_DIRECTORY, beneath).map_err(failed)?;
+                walk.folder(root.as_fd())?;
+                root
+            }
+            SFlag::S_IFREG => {
+                let flags = OFlag::O_NONBLOCK;
+                let root = open(self.dir.as_fd(), name, flags, beneath).map_err(failed)?;
+                let file = File::from(root.try_clone().map_err(|source| read_error(from, source))?);
+                let node = walk.file(Path::new(""), &file)?;
+                walk.entries.push(Entry { path: PathBuf::new(), node });
+                root
+            }
+            _ => return Err(ContextError::Special { path: from.to_owned() }),
+        };
+        let mut entries = walk.entries;
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        let digest = digest(&entries);
+        Ok(Tree { root, from: from.to_owned(), entries, digest })
+    }
+}
+
+impl Tree {
+    /// Whether `from` is a folder.
+    pub(crate) fn is_folder(&self) -> bool {
+        self.entries.first().is_some_and(|entry| entry.node == Node::Folder)
+    }
+
+    /// The last part of `from`, which a file keeps where it is copied into a
+    /// folder.
+    pub(crate) fn name(&self) -> &OsStr {
+        self.from.file_name().unwrap_or_default()
+    }
+
+    /// Opens one of its files. What it holds may have changed since.
+    pub(crate) fn open(&self, path: &Path) -> Result<File, ContextError> {
+        if path.as_os_str().is_empty() {
+            let file = self.root.try_clone().map_err(|source| read_error(&self.from, source))?;
+            let mut file = File::from(file);
+            io::Seek::rewind(&mut file).map_err(|source| read_error(&self.from, source))?;
+            return Ok(file);
+        }
+        let opened = open(self.root.as_fd(), path, OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW, WITHIN);
+        opened.map(File::from).map_err(|errno| error_of(&self.from.join(path), errno))
+    }
+
+    /// The error for a file that no longer holds what it did.
+    pub(crate) fn changed(&self, path: &Path) -> ContextError {
+        ContextError::Changed { path: self.from.join(path) }
+    }
+}
+
+/// Below `from` no link is followed at all.
+const WITHIN: ResolveFlag = ResolveFlag::RESOLVE_BENEATH.union(ResolveFlag::RESOLVE_NO_SYMLINKS);
+
+struct Walk<'a> {
+    from: &'a Path,
+    index: &'a mut StatIndex,
+    entries: Vec<Entry>,
+}
+
+impl Walk<'_> {
+    /// Everything below a folder.
+    fn folder(&mut self, root: BorrowedFd<'_>) -> Result<(), ContextError> {
+        let mut todo = vec![PathBuf::new()];
+        while let Some(path) = todo.pop() {
+            let full = self.from.join(&path);
+            if path.components().count() > MAX_DEPTH {
+                return Err(ContextError::Deep { path: full });
+            }
+            let failed = |errno| error_of(&full, errno);
+            let name = if path.as_os_str().is_empty() { Path::new(".") } else { &path };
+            let dir = open(root, name, OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW, WITHIN).map_err(failed)?;
+            self.entries.push(Entry { path: path.clone(), node: Node::Folder });
+            let mut listing = Dir::from_fd(dir.try_clone().map_err(|error| read_error(&full, error))?)
+                .map_err(failed)?;
+            for entry in listing.iter() {
+                let entry = entry.map_err(failed)?;
+                let name = OsStr::from_bytes(entry.file_name().to_bytes());
+                if name == "." || name == ".." || OWN_FILES.iter().any(|own| name == *own) {
+                    continue;
+                }
+                self.child(dir.as_fd(), path.join(name), name, &mut todo)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn child(
+        &mut self,
+        dir: BorrowedFd<'_>,
+        path: PathBuf,
+        name: &OsStr,
+        todo: &mut Vec<PathBuf>,
+    ) -> Result<(), ContextError> {
+        let full = self.from.join(&path);
+        let failed = |errno| error_of(&full, errno);
+        let stat = fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(failed)?;
+        let node = match kind(&stat) {
+            SFlag::S_IFDIR => {
+                todo.push(path);
+                return Ok(());
+            }
+            SFlag::S_IFLNK => Node::Link(readlinkat(dir, name).map_err(failed)?),
+            SFlag::S_IFREG => match self.index.known(full.as_os_str().as_bytes(), &stamp(&stat)) {
+                Some(content) => Node::File { executable: executable(&stat), content },
+                None => {
+                    let flags = OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
+                    let file = open(dir, Path::new(name), flags, WITHIN).map_err(failed)?;
+                    self.file(&path, &File::from(file))?
+                }
+            },
+            _ => return Err(ContextError::Special { path: full }),
+        };
+        self.entries.push(Entry { path, node });
+        Ok(())
+    }
+
+    /// A file that is open, read unless the index knows it.
+    fn file(&mut self, path: &Path, file: &File) -> Result<Node, ContextError> {
+        let full = self.from.join(path);
+        let now = host::file_clock();
+        let stat = fstat(file).map_err(|errno| error_of(&full, errno))?;
+        if kind(&stat) != SFlag::S_IFREG {
+            return Err(ContextError::Special { path: full });
+        }
+        let key = full.as_os_str().as_bytes();
+        let executable = executable(&stat);
+        if let Some(content) = self.index.known(key, &stamp(&stat)) {
+            return Ok(Node::File { executable, content });
+        }
+        let content = hash(file).map_err(|source| read_error(&full, source))?;
+        self.index.remember(key, &stamp(&stat), content, now);
+        Ok(Node::File { executable, content })
+    }
+}
+
+/// The digest of a file from where it stands.
+pub(crate) fn hash(file: &File) -> io::Result<Content> {
+    let mut hasher = Sha256::new();
+    copy(file, &mut |bytes| {
+        hasher.update(bytes);
+        Ok(())
+    })?;
+    Ok(hasher.finalize().into())
+}
+
+/// Reads a file to its end, piece by piece.
+pub(crate) fn copy(
+    mut file: &File,
+    sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; 128 * 1024];
+    loop {
+        match io::Read::read(&mut file, &mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => sink(buffer.get(..count).unwrap_or_default())?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The digest of the file at `path`, of which the index may know.
+pub(crate) fn file_digest(path: &Path, index: &mut StatIndex) -> io::Result<Content> {
+    let now = host::file_clock();
+    let file = File::open(path)?;
+    let stat = stamp(&fstat(&file)?);
+    // No path of the context begins with a slash.
+    let key = path.as_os_str().as_bytes();
+    if let Some(content) = index.known(key, &stat) {
+        return Ok(content);
+    }
+    let content = hash(&file)?;
+    index.remember(key, &stat, content, now);
+    Ok(content)
+}
+
+fn digest(entries: &[Entry]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    let mut field = |bytes: &[u8]| {
+        hasher.update((bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    };
+    for entry in entries {
+        field(entry.path.as_os_str().as_bytes());
+        match &entry.node {
+            Node::Folder => field(b"folder"),
+            Node::File { executable, content } => {
+                field(if *executable { b"program" } else { b"file" });
+                field(content);
+            }
+            Node::Link(target) => {
+                field(b"link");
+                field(target.as_bytes());
+            }
+        }
+    }
+    hasher.finalize().into()
+}
+
+fn open(
+    dir: BorrowedFd<'_>,
+    path: &Path,
+    flags: OFlag,
+    resolve: ResolveFlag,
+) -> nix::Result<OwnedFd> {
+    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve);
+    openat2(dir, path, how)
+}
+
+fn kind(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
+}
+
+fn executable(stat: &FileStat) -> bool {
+    stat.st_mode & 0o100 != 0
+}
+
+fn stamp(stat: &FileStat) -> Stamp {
+    let time = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+    Stamp {
+        dev: stat.st_dev,
+        ino: stat.st_ino,
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+        mtime: time(stat.st_mtime, stat.st_mtime_nsec),
+        ctime: time(stat.st_ctime, stat.st_ctime_nsec),
+        mode: stat.st_mode,
+    }
+}
+
+fn error_of(path: &Path, errno: nix::Error) -> ContextError {
+    let path = path.to_owned();
+    match errno {
+        nix::Error::ENOENT => ContextError::Missing { path },
+        nix::Error::EXDEV => ContextError::Outside { path },
+        nix::Error::ELOOP => ContextError::Changed { path },
+        errno => ContextError::Read { path, source: errno.into() },
+    }
+}
+
+fn read_error(path: &Path, source: io::Error) -> ContextError {
+    ContextError::Read { path: path.to_owned(), source }
+}

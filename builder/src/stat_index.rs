@@ -1,0 +1,257 @@
+//! What files of a context held when they were last read, so that an unchanged
+//! file is not read again.
+//!
+//! A file is taken as unchanged if its device, inode, size, mode, mtime and
+//! ctime are. That says nothing about a file that was written again in the
+//! same tick of the clock in which it was read (git calls it racily clean), so
+//! such a reading is not remembered.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::cache::write_atomic;
+
+/// The first bytes of the file; the number is the version of the format. A
+/// file that begins otherwise is as good as none.
+const MAGIC: &[u8; 20] = b"holdall stat index 1";
+
+/// The longest index that is read, in bytes: two million files. A longer one
+/// is not ours.
+const MAX_SIZE: u64 = 512 * 1024 * 1024;
+
+/// How much the clock of a file system lags behind, in nanoseconds: one tick
+/// of a kernel with 100 a second, twice.
+const TICK: i128 = 20_000_000;
+
+/// The same for a file system that keeps whole seconds (two, for FAT).
+const COARSE: i128 = 2_000_000_000;
+
+/// What tells one writing of a file from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    /// Device.
+    pub(crate) dev: u64,
+    /// Inode.
+    pub(crate) ino: u64,
+    /// Size in bytes.
+    pub(crate) size: u64,
+    /// When its content changed, in nanoseconds since 1970.
+    pub(crate) mtime: i128,
+    /// When its inode changed, likewise.
+    pub(crate) ctime: i128,
+    /// Kind and permissions.
+    pub(crate) mode: u32,
+}
+
+impl Stamp {
+    /// Whether a writing of this file at or after `now` (nanoseconds since
+    /// 1970, by the clock that file systems use) can't go unseen.
+    fn settled(&self, now: i128) -> bool {
+        let latest = self.mtime.max(self.ctime);
+        let whole = |time: i128| time % 1_000_000_000 == 0;
+        let lag = if whole(self.mtime) && whole(self.ctime) { COARSE } else { TICK };
+        latest.saturating_add(lag) < now
+    }
+}
+
+/// The digest of a file's content.
+pub(crate) type Content = [u8; 32];
+
+/// The index of one context.
+#[derive(Debug, Default)]
+pub(crate) struct StatIndex {
+    file: PathBuf,
+    before: BTreeMap<Vec<u8>, (Stamp, Content)>,
+    now: BTreeMap<Vec<u8>, (Stamp, Content)>,
+    read: usize,
+}
+
+impl StatIndex {
+    /// Loads the index, empty where there is none or it is damaged.
+    pub(crate) fn load(file: PathBuf) -> Self {
+        let before = read_index(&file).unwrap_or_default();
+        Self { file, before, now: BTreeMap::new(), read: 0 }
+    }
+
+    /// The digest of a file that has this stamp, if it is known.
+    pub(crate) fn known(&mut self, path: &[u8], stamp: &Stamp) -> Option<Content> {
+        let (old, digest) = self.now.get(path).or_else(|| self.before.get(path))?;
+        if old != stamp {
+            return None;
+        }
+        let digest = *digest;
+        self.now.insert(path.to_owned(), (*stamp, digest));
+        Some(digest)
+    }
+
+    /// Remembers what a file held. `stamp` was taken before it was read, and
+    /// `now` as well.
+    pub(crate) fn remember(&mut self, path: &[u8], stamp: &Stamp, digest: Content, now: i128) {
+        self.read += 1;
+        if stamp.settled(now) {
+            self.now.insert(path.to_owned(), (*stamp, digest));
+        }
+    }
+
+    /// How many files were read because their content wasn't known.
+    pub(crate) fn read(&self) -> usize {
+        self.read
+    }
+
+    /// Saves the index if it has changed. Files that were not asked for are
+    /// forgotten.
+    pub(crate) fn save(&self) -> io::Result<()> {
+        if self.now == self.before {
+            return Ok(());
+        }
+        write_atomic(&self.file, &encode(&self.now))
+    }
+}
+
+fn read_index(file: &Path) -> Option<BTreeMap<Vec<u8>, (Stamp, Content)>> {
+    let size = file.symlink_metadata().ok()?.len();
+    if size > MAX_SIZE {
+        return None;
+    }
+    decode(&std::fs::read(file).ok()?)
+}
+
+fn encode(entries: &BTreeMap<Vec<u8>, (Stamp, Content)>) -> Vec<u8> {
+    let mut bytes = MAGIC.to_vec();
+    for (path, (stamp, digest)) in entries {
+        let Stamp { dev, ino, size, mtime, ctime, mode } = stamp;
+        bytes.extend((path.len() as u64).to_le_bytes());
+        bytes.extend(path);
+        bytes.extend(dev.to_le_bytes());
+        bytes.extend(ino.to_le_bytes());
+        bytes.extend(size.to_le_bytes());
+        bytes.extend(mtime.to_le_bytes());
+        bytes.extend(ctime.to_le_bytes());
+        bytes.extend(mode.to_le_bytes());
+        bytes.extend(digest);
+    }
+    // A power cut can leave the new name on old blocks.
+    let seal = Sha256::digest(&bytes);
+    bytes.extend(seal);
+    bytes
+}
+
+fn decode(bytes: &[u8]) -> Option<BTreeMap<Vec<u8>, (Stamp, Content)>> {
+    let (body, seal) = bytes.split_at_checked(bytes.len().checked_sub(32)?)?;
+    if Sha256::digest(body).as_slice() != seal {
+        return None;
+    }
+    let mut rest = body.strip_prefix(MAGIC)?;
+    let mut entries = BTreeMap::new();
+    while !rest.is_empty() {
+        let length = usize::try_from(u64::from_le_bytes(take(&mut rest)?)).ok()?;
+        let (path, tail) = rest.split_at_checked(length)?;
+        rest = tail;
+        let stamp = Stamp {
+            dev: u64::from_le_bytes(take(&mut rest)?),
+            ino: u64::from_le_bytes(take(&mut rest)?),
+            size: u64::from_le_bytes(take(&mut rest)?),
+            mtime: i128::from_le_bytes(take(&mut rest)?),
+            ctime: i128::from_le_bytes(take(&mut rest)?),
+            mode: u32::from_le_bytes(take(&mut rest)?),
+        };
+        entries.insert(path.to_owned(), (stamp, take::<32>(&mut rest)?));
+    }
+    Some(entries)
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, tail) = rest.split_first_chunk::<N>()?;
+    *rest = tail;
+    Some(*head)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECOND: i128 = 1_000_000_000;
+
+    fn stamp(mtime: i128) -> Stamp {
+        Stamp { dev: 1, ino: 2, size: 3, mtime, ctime: mtime, mode: 0o100_644 }
+    }
+
+    #[test]
+    fn a_file_read_in_the_tick_it_was_written_in_is_read_again() {
+        let written = 1000 * SECOND + 7;
+        let known = |now| {
+            let mut index = StatIndex::default();
+            index.remember(b"a", &stamp(written), [1; 32], now);
+            index.known(b"a", &stamp(written))
+        };
+        assert_eq!(known(written), None);
+        assert_eq!(known(written + TICK), None);
+        assert_eq!(known(written + TICK + 1), Some([1; 32]));
+        assert_eq!(known(written - 50 * SECOND), None, "written in the future");
+    }
+
+    #[test]
+    fn a_file_system_of_whole_seconds_needs_two_of_them() {
+        let written = 1000 * SECOND;
+        let known = |now| {
+            let mut index = StatIndex::default();
+            index.remember(b"a", &stamp(written), [1; 32], now);
+            index.known(b"a", &stamp(written)).is_some()
+        };
+        assert!(!known(written + SECOND));
+        assert!(known(written + 2 * SECOND + 1));
+    }
+
+    #[test]
+    fn any_other_stamp_is_another_file() {
+        let old = stamp(7);
+        let mut index = StatIndex::default();
+        index.remember(b"a", &old, [1; 32], SECOND);
+        for new in [
+            Stamp { dev: 9, ..old },
+            Stamp { ino: 9, ..old },
+            Stamp { size: 9, ..old },
+            Stamp { mtime: 9, ..old },
+            Stamp { ctime: 9, ..old },
+            Stamp { mode: 9, ..old },
+        ] {
+            assert_eq!(index.known(b"a", &new), None, "{new:?}");
+        }
+        assert_eq!(index.known(b"a", &old), Some([1; 32]));
+    }
+
+    #[test]
+    fn a_damaged_index_is_no_index() {
+        let mut entries = BTreeMap::new();
+        entries.insert(b"a".to_vec(), (stamp(7), [1; 32]));
+        let bytes = encode(&entries);
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1;
+            assert_eq!(decode(&damaged), None);
+            assert_eq!(decode(&bytes[..at]), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_index_reads_back_as_it_was_written(
+            entries in prop::collection::btree_map(
+                prop::collection::vec(any::<u8>(), 0..9),
+                (any::<i64>(), any::<u64>(), any::<[u8; 32]>()),
+                0..9,
+            ),
+        ) {
+            let entry = |(path, (time, size, digest)): (Vec<u8>, (i64, u64, Content))| {
+                (path, (Stamp { size, ..stamp(i128::from(time)) }, digest))
+            };
+            let entries: BTreeMap<_, _> = entries.into_iter().map(entry).collect();
+            prop_assert_eq!(decode(&encode(&entries)), Some(entries));
+        }
+    }
+}
