@@ -17,7 +17,10 @@ impl Dirs {
     /// `/run/holdall`.
     #[must_use]
     pub fn new(data: impl Into<PathBuf>, run: impl Into<PathBuf>) -> Self {
-        Self { data: data.into(), run: run.into() }
+        Self {
+            data: data.into(),
+            run: run.into(),
+        }
     }
 
     /// Everything under one folder.

@@ -7,6 +7,8 @@ use std::process::Command;
 
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use super::{Result, check};
 
@@ -46,7 +48,10 @@ pub(crate) fn receive_with_fds(
         if let ControlMessageOwned::ScmRights(raw) = part {
             // SAFETY: the kernel installed these descriptors for this very
             // message, and nobody else has seen them.
-            fds.extend(raw.into_iter().map(|raw| unsafe { OwnedFd::from_raw_fd(raw) }));
+            fds.extend(
+                raw.into_iter()
+                    .map(|raw| unsafe { OwnedFd::from_raw_fd(raw) }),
+            );
         }
     }
     Ok((message.bytes, fds))
@@ -62,8 +67,7 @@ pub(crate) fn exit_status_of(process: BorrowedFd<'_>) -> Result<Option<i32>> {
     info.mask = wanted;
     // SAFETY: the ioctl reads and writes one pidfd_info, whose size is part of
     // the request's number and which outlives the call.
-    let done =
-        unsafe { libc::ioctl(process.as_raw_fd(), libc::PIDFD_GET_INFO, &raw mut info) };
+    let done = unsafe { libc::ioctl(process.as_raw_fd(), libc::PIDFD_GET_INFO, &raw mut info) };
     check(libc::c_long::from(done))?;
     Ok((info.mask & wanted != 0).then_some(info.exit_code))
 }
@@ -91,6 +95,13 @@ pub(crate) fn detach(command: &mut Command) {
     unsafe { command.pre_exec(hook) };
 }
 
+/// Watches a descriptor for input on the current tokio runtime.
+pub(crate) fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an OwnedFd is open and always the same number as long as it
+    // lives, and the AsyncFd owns it.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
+}
+
 /// A record lock on the whole file that belongs to the open file description:
 /// it lasts until the last descriptor of it, in whatever process, is closed.
 pub(crate) fn lock_record(kind: libc::c_int) -> libc::flock {
@@ -106,5 +117,8 @@ pub(crate) fn lock_record(kind: libc::c_int) -> libc::flock {
 /// `true` where the errno says that the kernel is too old for
 /// [`exit_status_of`].
 pub(crate) fn exit_status_is_unknown(errno: Errno) -> bool {
-    matches!(errno, Errno::EINVAL | Errno::ENOTTY | Errno::ENOTSUP | Errno::ESRCH)
+    matches!(
+        errno,
+        Errno::EINVAL | Errno::ENOTTY | Errno::ENOTSUP | Errno::ESRCH
+    )
 }

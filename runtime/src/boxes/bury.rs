@@ -1,0 +1,93 @@
+//! After a box's end.
+
+use std::num::NonZeroU32;
+
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use super::clock::WallTime;
+use super::error::BoxError;
+use super::name::BoxId;
+use super::process::Handle;
+use super::state::{LOST, Run, ended};
+use super::store::BoxStore;
+use crate::oci::client::Client;
+
+/// Collects the children that a monitor has or inherits, and keeps the exit
+/// code of the one that matters.
+#[derive(Debug)]
+pub(crate) struct Reaper {
+    first: i32,
+    code: Option<u8>,
+}
+
+impl Reaper {
+    pub(crate) fn new(first: NonZeroU32) -> Self {
+        Self {
+            first: i32::try_from(first.get()).unwrap_or(i32::MAX),
+            code: None,
+        }
+    }
+
+    /// Collects whoever has ended.
+    pub(crate) fn reap(&mut self) {
+        loop {
+            let (pid, code) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, code)) => (pid, u8::try_from(code).unwrap_or(u8::MAX)),
+                Ok(WaitStatus::Signaled(pid, signal, _)) => {
+                    (pid, u8::try_from(128 + signal as i32).unwrap_or(u8::MAX))
+                }
+                // No child, or none that has ended.
+                Ok(_) | Err(_) => return,
+            };
+            if pid == Pid::from_raw(self.first) {
+                self.code = Some(code);
+            }
+        }
+    }
+
+    /// The exit code of the box, which has ended.
+    pub(crate) fn exit_code(&mut self, process: &Handle) -> u8 {
+        self.reap();
+        // Another's child (its first monitor was killed): the kernel tells.
+        self.code
+            .or_else(|| process.exit_code().ok().flatten())
+            .unwrap_or(LOST)
+    }
+}
+
+/// Writes a run's end down and removes what was only there for the run. Doing
+/// it twice does no harm, so whoever is killed in it is followed by another.
+pub(crate) fn bury(
+    store: &BoxStore,
+    id: &BoxId,
+    run: &Run,
+    code: u8,
+    now: WallTime,
+) -> Result<(), BoxError> {
+    let written = store
+        .life(id)
+        .and_then(|life| store.set_life(id, &ended(life, run, code, now)));
+    let cleared = clear(store, id);
+    written.and(cleared)
+}
+
+/// Removes what a run has outside the box's own folder.
+pub(crate) fn clear(store: &BoxStore, id: &BoxId) -> Result<(), BoxError> {
+    let client = Client {
+        state_root: store.dirs().runtime_state(),
+    };
+    let deleted = match client.delete(id.as_str(), true) {
+        Ok(()) => Ok(()),
+        Err(cause) => {
+            let name = store.record(id)?.map(|record| record.name);
+            Err(BoxError::Runtime {
+                verb: "clear away",
+                name: name.unwrap_or_else(|| super::name::BoxName::from_image(id.as_str())),
+                cause,
+            })
+        }
+    };
+    // The mark of a run, so it goes last; and whatever failed before.
+    deleted.and(store.remove_run_dir(id))
+}

@@ -1,0 +1,491 @@
+//! A program in a running box.
+//!
+//! In a box with our init, init is asked for it and no process of the host
+//! ever enters the box. Its pipes are made here and its terminal comes out of
+//! the box; the caller's own streams are never handed in, since whoever gets a
+//! read-only file as standard input can reopen it for writing through /proc.
+
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::thread::JoinHandle;
+
+use holdall_protocol::Signal;
+use holdall_protocol::control::{ErrorKind, Exec, WindowSize};
+use nix::fcntl::OFlag;
+use nix::unistd::{Pid, pipe2};
+
+use super::Boxes;
+use super::error::{BoxError, chain};
+use super::name::BoxId;
+use super::process::Handle;
+use super::record::Record;
+use super::session::{Program, Session};
+use super::terminal::{RESIZED, RawMode, Signals, size_of};
+use crate::control::{ControlClient, ControlError, Executing};
+use crate::oci::client::{Client, ClientError};
+use crate::oci::spec::{ConsoleSize, Process, Spec};
+use crate::sys;
+
+/// What to run in a box.
+#[derive(Debug, Clone, Default)]
+pub struct ExecOptions {
+    /// Program and arguments; never empty.
+    pub argv: Vec<String>,
+    /// Added to the box's environment.
+    pub env: Vec<(String, String)>,
+    /// The working directory; the box's where none.
+    pub dir: Option<String>,
+    /// `user[:group]`; the box's where none.
+    pub user: Option<String>,
+    /// A terminal of the box's own.
+    pub tty: bool,
+    /// Pass standard input on.
+    pub interactive: bool,
+}
+
+/// The size of a terminal whose user has none.
+const SIZE: WindowSize = WindowSize {
+    rows: 24,
+    columns: 80,
+};
+
+/// Signals of the caller that are passed on to the program. With a terminal,
+/// Ctrl-C and the like reach it as bytes.
+const PASSED: [i32; 4] = [
+    nix::sys::signal::Signal::SIGINT as i32,
+    nix::sys::signal::Signal::SIGQUIT as i32,
+    nix::sys::signal::Signal::SIGTERM as i32,
+    nix::sys::signal::Signal::SIGHUP as i32,
+];
+
+impl Boxes {
+    /// Runs a program in a box over the caller's standard streams; its exit
+    /// code. The signals that would end the caller are caught from then on and
+    /// passed to the program; with a terminal, the caller's is in raw mode
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// [`BoxError::exit_code`] tells docker's code for them.
+    pub fn exec(&self, id: &BoxId, options: &ExecOptions) -> Result<u8, BoxError> {
+        let record = self.record(id)?;
+        if !self.state(&record)?.is_running() {
+            return Err(BoxError::NotRunning(record.name));
+        }
+        let mut caught = PASSED.to_vec();
+        if options.tty {
+            caught.push(RESIZED);
+        }
+        let signals =
+            Signals::catch(&caught).map_err(BoxError::system("catch the caller's signals"))?;
+        if record.has_init {
+            self.exec_by_init(&record, options, &signals)
+        } else {
+            self.exec_by_runtime(&record, options, &signals)
+        }
+    }
+
+    fn exec_by_init(
+        &self,
+        record: &Record,
+        options: &ExecOptions,
+        signals: &Signals,
+    ) -> Result<u8, BoxError> {
+        let refused = |cause| refused(record, options, cause);
+        let client =
+            ControlClient::connect(self.store.run_dir(&record.id).path()).map_err(refused)?;
+        let request = Exec {
+            argv: options.argv.clone(),
+            env: variables(options)?,
+            dir: options.dir.clone(),
+            user: options.user.clone(),
+            tty: options.tty.then(window),
+        };
+        if options.tty {
+            let mut program = client.exec(request, &[]).map_err(refused)?;
+            let master = program
+                .master
+                .take()
+                .ok_or(ControlError::Unexpected)
+                .map_err(refused)?;
+            return on_terminal(master, options, &mut ByInit { program, record }, signals);
+        }
+        let pipes = Pipes::new(options.interactive)?;
+        let theirs: Vec<BorrowedFd<'_>> = pipes.theirs.iter().map(OwnedFd::as_fd).collect();
+        let program = client.exec(request, &theirs).map_err(refused)?;
+        let session = pipes.session()?;
+        session.run(&mut ByInit { program, record }, signals)
+    }
+
+    fn exec_by_runtime(
+        &self,
+        record: &Record,
+        options: &ExecOptions,
+        signals: &Signals,
+    ) -> Result<u8, BoxError> {
+        let client = Client {
+            state_root: self.store.dirs().runtime_state(),
+        };
+        let run = self.store.run_dir(&record.id);
+        let process = self.foreign_process(record, options)?;
+        let failed = |cause| failed(record, options, cause);
+        let id = record.id.as_str();
+        if options.tty {
+            let console = Console::listen(run.path())?;
+            let null = Pipes::new(false)?;
+            let exec = client
+                .exec(id, &process, null.stdio()?, Some(console.path()))
+                .map_err(failed)?;
+            let master = console.accept()?;
+            let mut program = ByRuntime::wait_for(exec, record)?;
+            return on_terminal(master, options, &mut program, signals);
+        }
+        let pipes = Pipes::new(options.interactive)?;
+        let exec = client
+            .exec(id, &process, pipes.stdio()?, None)
+            .map_err(failed)?;
+        let session = pipes.session()?;
+        session.run(&mut ByRuntime::wait_for(exec, record)?, signals)
+    }
+
+    /// The process of a foreign box, with another program.
+    fn foreign_process(&self, record: &Record, options: &ExecOptions) -> Result<Process, BoxError> {
+        let path = self.store.run_dir(&record.id).bundle().join("config.json");
+        let text = std::fs::read(&path).map_err(BoxError::file("read", &path))?;
+        let spec: Spec = serde_json::from_slice(&text).map_err(|cause| BoxError::Record {
+            path: path.clone(),
+            cause,
+        })?;
+        let mut process = spec.process.unwrap_or_default();
+        process.args.clone_from(&options.argv);
+        process.env.extend(variables(options)?);
+        if let Some(dir) = &options.dir {
+            process.cwd = dir.into();
+        }
+        if let Some(user) = &options.user {
+            let account = self.account(record, user)?;
+            process.user.uid = account.uid;
+            process.user.gid = account.gid;
+            process.user.additional_gids = account.groups;
+        }
+        process.terminal = options.tty;
+        process.console_size = options.tty.then(|| {
+            let size = window();
+            ConsoleSize {
+                height: size.rows,
+                width: size.columns,
+            }
+        });
+        Ok(process)
+    }
+
+    fn account(
+        &self,
+        record: &Record,
+        user: &str,
+    ) -> Result<holdall_protocol::account::Account, BoxError> {
+        let images = self.images(&record.image_name)?;
+        let image = images
+            .image(&record.image)
+            .map_err(|cause| BoxError::Image {
+                image: record.image_name.clone(),
+                cause: Box::new(cause),
+            })?;
+        let layers = images
+            .unpacked_layers(&image)
+            .map_err(|cause| BoxError::Unpack {
+                image: record.image_name.clone(),
+                cause: Box::new(cause),
+            })?;
+        let record = Record {
+            user: Some(user.to_owned()),
+            ..record.clone()
+        };
+        super::bundle::account(&self.store, &record, &layers)
+    }
+}
+
+fn on_terminal(
+    master: OwnedFd,
+    options: &ExecOptions,
+    program: &mut dyn Program,
+    signals: &Signals,
+) -> Result<u8, BoxError> {
+    let session = Session::terminal(master, options.interactive)
+        .map_err(BoxError::system("prepare the terminal"))?;
+    let raw = match options.interactive {
+        true => RawMode::enter(io::stdin().as_fd())?,
+        false => None,
+    };
+    let code = session.run(program, signals);
+    drop(raw);
+    code
+}
+
+fn window() -> WindowSize {
+    size_of(io::stdout().as_fd())
+        .or_else(|| size_of(io::stdin().as_fd()))
+        .unwrap_or(SIZE)
+}
+
+fn variables(options: &ExecOptions) -> Result<Vec<String>, BoxError> {
+    let wrong = |name: &String| name.is_empty() || name.contains(['=', '\0']);
+    match options
+        .env
+        .iter()
+        .find(|(name, value)| wrong(name) || value.contains('\0'))
+    {
+        Some((name, _)) => Err(BoxError::Variable(name.clone())),
+        None => Ok(options
+            .env
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect()),
+    }
+}
+
+fn program(options: &ExecOptions) -> String {
+    options.argv.first().cloned().unwrap_or_default()
+}
+
+fn refused(record: &Record, options: &ExecOptions, cause: ControlError) -> BoxError {
+    let name = record.name.clone();
+    match cause {
+        ControlError::Refused {
+            kind: ErrorKind::NotFound,
+            ..
+        } => BoxError::ProgramNotFound {
+            name,
+            program: program(options),
+        },
+        ControlError::Refused {
+            kind: ErrorKind::NotExecutable,
+            message,
+        } => BoxError::ProgramNotExecutable {
+            name,
+            program: program(options),
+            message,
+        },
+        cause => BoxError::Control { name, cause },
+    }
+}
+
+fn failed(record: &Record, options: &ExecOptions, cause: ClientError) -> BoxError {
+    let (name, message) = (record.name.clone(), chain(&cause));
+    // The runtime's words are all there is to tell the two apart.
+    if message.contains("not found") || message.contains("No such file") {
+        return BoxError::ProgramNotFound {
+            name,
+            program: program(options),
+        };
+    }
+    if message.contains("ermission denied") || message.contains("xec format") {
+        return BoxError::ProgramNotExecutable {
+            name,
+            program: program(options),
+            message,
+        };
+    }
+    BoxError::Runtime {
+        verb: "run a program in",
+        name,
+        cause,
+    }
+}
+
+/// The pipes of a program without a terminal.
+struct Pipes {
+    /// Its standard input, output, error.
+    theirs: [OwnedFd; 3],
+    input: Option<OwnedFd>,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+}
+
+impl Pipes {
+    fn new(interactive: bool) -> Result<Self, BoxError> {
+        let pipe = || {
+            pipe2(OFlag::O_CLOEXEC)
+                .map_err(|errno| BoxError::system("make a pipe")(io::Error::from(errno)))
+        };
+        let ((read, input), (stdout, out), (stderr, err)) = (pipe()?, pipe()?, pipe()?);
+        // Nobody writes to it: it ends at once.
+        let input = interactive.then_some(input);
+        Ok(Self {
+            theirs: [read, out, err],
+            input,
+            stdout,
+            stderr,
+        })
+    }
+
+    fn stdio(&self) -> Result<[BorrowedFd<'_>; 3], BoxError> {
+        let [input, output, error] = &self.theirs;
+        Ok([input.as_fd(), output.as_fd(), error.as_fd()])
+    }
+
+    /// Our side; theirs is closed, so that the program's end is seen.
+    fn session(self) -> Result<Session, BoxError> {
+        let Self {
+            theirs,
+            input,
+            stdout,
+            stderr,
+        } = self;
+        drop(theirs);
+        Session::pipes(input, stdout, stderr).map_err(BoxError::system("prepare the streams"))
+    }
+}
+
+struct ByInit<'a> {
+    program: Executing,
+    record: &'a Record,
+}
+
+impl ByInit<'_> {
+    fn error(&self, cause: ControlError) -> BoxError {
+        BoxError::Control {
+            name: self.record.name.clone(),
+            cause,
+        }
+    }
+}
+
+impl Program for ByInit<'_> {
+    fn news(&self) -> BorrowedFd<'_> {
+        self.program.as_fd()
+    }
+
+    fn poll_exit(&mut self) -> Result<Option<u8>, BoxError> {
+        match self.program.poll_exit() {
+            Ok(exit) => Ok(exit),
+            Err(cause) => Err(self.error(cause)),
+        }
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), BoxError> {
+        self.program
+            .signal(signal)
+            .map_err(|cause| self.error(cause))
+    }
+}
+
+/// A program that a runtime process waits for, which a thread waits for.
+struct ByRuntime<'a> {
+    news: UnixStream,
+    waiting: Option<JoinHandle<Result<u8, ClientError>>>,
+    process: Option<Handle>,
+    record: &'a Record,
+}
+
+impl<'a> ByRuntime<'a> {
+    fn wait_for(exec: crate::oci::client::Exec, record: &'a Record) -> Result<Self, BoxError> {
+        let system = BoxError::system("wait for the program");
+        let (news, done) = UnixStream::pair().map_err(system)?;
+        // Ended already is fine: there is nobody to signal then.
+        let process = sys::pidfd_open(Pid::from_raw(exec.pid))
+            .ok()
+            .map(Handle::from);
+        let waiting = std::thread::spawn(move || {
+            let code = exec.wait();
+            drop(done);
+            code
+        });
+        Ok(Self {
+            news,
+            waiting: Some(waiting),
+            process,
+            record,
+        })
+    }
+}
+
+impl Program for ByRuntime<'_> {
+    fn news(&self) -> BorrowedFd<'_> {
+        self.news.as_fd()
+    }
+
+    fn poll_exit(&mut self) -> Result<Option<u8>, BoxError> {
+        if !self.waiting.as_ref().is_some_and(JoinHandle::is_finished) {
+            let over = super::process::wait_for(
+                self.news.as_fd(),
+                nix::poll::PollFlags::POLLIN,
+                Some(std::time::Duration::ZERO),
+            );
+            if !over.map_err(BoxError::system("wait for the program"))? {
+                return Ok(None);
+            }
+        }
+        let lost = || ClientError::Answer(io::ErrorKind::UnexpectedEof.into());
+        let code = match self.waiting.take() {
+            Some(waiting) => waiting.join().unwrap_or_else(|_| Err(lost())),
+            None => Err(lost()),
+        };
+        code.map(Some).map_err(|cause| BoxError::Runtime {
+            verb: "run a program in",
+            name: self.record.name.clone(),
+            cause,
+        })
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), BoxError> {
+        let Some(process) = &self.process else {
+            return Ok(());
+        };
+        process
+            .kill(i32::from(signal.number()))
+            .map_err(BoxError::system("signal the program"))
+    }
+}
+
+/// A socket that gets a terminal's master from the runtime. Gone when dropped.
+struct Console {
+    listener: UnixListener,
+    folder: std::path::PathBuf,
+    path: std::path::PathBuf,
+    _open: std::fs::File,
+}
+
+impl Console {
+    fn listen(run: &std::path::Path) -> Result<Self, BoxError> {
+        use std::os::fd::AsRawFd as _;
+        let id = BoxId::random().map_err(BoxError::system("draw a random name"))?;
+        let folder = run.join(format!("console-{id}"));
+        super::store::make_private(&folder)?;
+        let open = std::fs::File::open(&folder).map_err(BoxError::file("open", &folder))?;
+        // Short enough for a socket's address, for us and for the runtime,
+        // which must find it under our process.
+        let path = format!(
+            "/proc/{}/fd/{}/socket",
+            std::process::id(),
+            open.as_raw_fd()
+        );
+        let listener = UnixListener::bind(&path).map_err(BoxError::file("make", &folder))?;
+        Ok(Self {
+            listener,
+            folder,
+            path: path.into(),
+            _open: open,
+        })
+    }
+
+    fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
+    fn accept(&self) -> Result<OwnedFd, BoxError> {
+        let failed = || BoxError::system("get the program's terminal");
+        let (stream, _) = self.listener.accept().map_err(failed())?;
+        let (_, mut fds) = sys::receive_with_fds(stream.as_fd(), &mut [0; 4096])
+            .map_err(|errno| failed()(errno.into()))?;
+        fds.pop()
+            .ok_or_else(|| failed()(io::ErrorKind::UnexpectedEof.into()))
+    }
+}
+
+impl Drop for Console {
+    fn drop(&mut self) {
+        // With the run folder it goes at the latest.
+        drop(std::fs::remove_dir_all(&self.folder));
+    }
+}

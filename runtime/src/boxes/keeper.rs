@@ -1,0 +1,55 @@
+//! The keeper: waits for its monitor to be lost, and starts another.
+//!
+//! It holds copies of everything that must outlive a monitor: the listening
+//! sockets, the FIFOs, the handle on the box's process (whose exit code it
+//! thereby keeps readable) and the guard lock. The design had init hold the
+//! sockets; but a socket of the host's network namespace inside a box is a
+//! foothold there (`shutdown` it, then `connect` anywhere), so no box gets one
+//! that it didn't ask for.
+
+use std::io;
+use std::process::ExitCode;
+
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
+
+use super::channel;
+use super::clock::Deadline;
+use super::monitor::{SHORT_LIFE, begin, start_monitor};
+use super::orders::{Done, Extra, Kept, Orders, take};
+use super::process::Handle;
+
+/// The program `holdall-keeper`.
+pub(crate) fn main() -> ExitCode {
+    let Ok(channel) = begin() else {
+        return ExitCode::FAILURE;
+    };
+    match take(&channel) {
+        Ok(Some((orders, kept, Extra::Adopt(process)))) => {
+            keep(channel, orders, &kept, &process);
+            ExitCode::SUCCESS
+        }
+        Ok(Some((_, _, Extra::Launch(_))) | None) | Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn keep(mut channel: UnixStream, mut orders: Orders, kept: &Kept, process: &Handle) {
+    orders.from_keeper = true;
+    let mut born = Deadline::after(SHORT_LIFE);
+    loop {
+        // Nothing else is ever said, so an error is a loss too.
+        if let Ok(Some((Done, _))) = channel::receive::<Done>(&channel) {
+            return;
+        }
+        loop {
+            // A pause after one that didn't live, unless there is a box to
+            // clear away; that can't fail for long.
+            let _: io::Result<bool> = process.wait(Some(born.left()));
+            born = Deadline::after(SHORT_LIFE);
+            if let Ok(next) = start_monitor(&orders, kept, &[process.as_fd()]) {
+                channel = next;
+                break;
+            }
+        }
+    }
+}

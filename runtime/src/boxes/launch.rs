@@ -1,0 +1,131 @@
+//! The start of a box, in its monitor.
+
+use std::fs::File;
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use nix::poll::PollFlags;
+
+use super::bury::clear;
+use super::clock::WallTime;
+use super::error::BoxError;
+use super::name::{BoxId, BoxName};
+use super::orders::{Launch, Orders};
+use super::process::{Handle, wait_for};
+use super::state::{Identity, Life, Run};
+use super::store::BoxStore;
+use crate::oci::client::{Client, CreateOpts};
+use crate::oci::state::Status;
+
+/// Starts the box; on an error nothing of it is left but its run folder.
+pub(crate) fn launch(
+    store: &BoxStore,
+    orders: &Orders,
+    launch: Launch,
+    channel: &UnixStream,
+) -> Result<(Run, Handle), BoxError> {
+    let before = store.life(&orders.id)?;
+    let launched = attempt(store, orders, &launch, channel);
+    if launched.is_err() {
+        // The first error is the one to tell.
+        drop(clear(store, &orders.id));
+        drop(match before {
+            Some(life) => store.set_life(&orders.id, &life),
+            None => store.clear_life(&orders.id),
+        });
+    }
+    launched
+}
+
+fn attempt(
+    store: &BoxStore,
+    orders: &Orders,
+    launch: &Launch,
+    channel: &UnixStream,
+) -> Result<(Run, Handle), BoxError> {
+    let id = orders.id.as_str();
+    let client = Client {
+        state_root: store.dirs().runtime_state(),
+    };
+    let null = File::open("/dev/null").map_err(BoxError::file("open", "/dev/null"))?;
+    let [stdout, stderr, log] = &launch.box_fifos;
+    let handed = [launch.control.as_fd(), log.as_fd()];
+    let opts = CreateOpts {
+        pid_file: None,
+        console_socket: None,
+        preserve_fds: if orders.has_init { &handed } else { &[] },
+        rootfs: Some(launch.rootfs.as_fd()),
+        stdio: [null.as_fd(), stdout.as_fd(), stderr.as_fd()],
+    };
+    let bundle = store.run_dir(&orders.id).bundle();
+    let created = client
+        .create(id, &bundle, &opts)
+        .map_err(|cause| runtime(store, orders, "create", cause))?;
+    let gone = || BoxError::system("find the box's process")(std::io::ErrorKind::NotFound.into());
+    let pid = u32::try_from(created.pid).map_err(|_| gone())?;
+    let process = Identity::of(pid).map_err(BoxError::system("identify the box's process"))?;
+    let handle = process
+        .open()
+        .map_err(BoxError::system("open the box's process"))?
+        .ok_or_else(gone)?;
+    let run = Run {
+        process,
+        since: WallTime::now(),
+        ports: orders.ports.clone(),
+    };
+    // Before it runs: what runs is always written down.
+    store.set_life(&orders.id, &Life::Running(run.clone()))?;
+    // Whoever asked for the box was interrupted: nobody wants it any more. (A
+    // hang-up is always reported.)
+    let hung_up = wait_for(channel.as_fd(), PollFlags::empty(), Some(Duration::ZERO));
+    if hung_up.map_err(BoxError::system("look at the command"))? {
+        return Err(BoxError::system("start the box")(
+            std::io::ErrorKind::Interrupted.into(),
+        ));
+    }
+    client
+        .start(id)
+        .map_err(|cause| runtime(store, orders, "start", cause))?;
+    Ok((run, handle))
+}
+
+/// Where a monitor was killed between the two halves of a start, its successor
+/// does the second.
+pub(crate) fn start_if_waiting(store: &BoxStore, id: &BoxId) -> Result<(), BoxError> {
+    let client = Client {
+        state_root: store.dirs().runtime_state(),
+    };
+    // A box that ended meanwhile has no state, and needs no start.
+    match client.state(id.as_str()) {
+        Ok(state) if state.status == Status::Created => {
+            client
+                .start(id.as_str())
+                .map_err(|cause| BoxError::Runtime {
+                    verb: "start",
+                    name: name(store, id),
+                    cause,
+                })
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+fn runtime(
+    store: &BoxStore,
+    orders: &Orders,
+    verb: &'static str,
+    cause: crate::oci::client::ClientError,
+) -> BoxError {
+    BoxError::Runtime {
+        verb,
+        name: name(store, &orders.id),
+        cause,
+    }
+}
+
+/// The box's name, for an error; its id where the record can't be read.
+fn name(store: &BoxStore, id: &BoxId) -> BoxName {
+    let record = store.record(id).ok().flatten();
+    record.map_or_else(|| BoxName::from_image(id.as_str()), |record| record.name)
+}

@@ -1,0 +1,323 @@
+//! Starting a box, and giving one that lost its monitor and keeper new ones.
+
+use std::fs::{File, OpenOptions};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use holdall_image::Store;
+use holdall_protocol::control::SOCKET_NAME;
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket,
+};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+
+use super::bundle;
+use super::bury::clear;
+use super::channel;
+use super::error::{BoxError, chain};
+use super::lock::Lock;
+use super::logfile::{LogFile, note_of};
+use super::monitor::start_monitor;
+use super::orders::{Answer, Kept, Launch, Orders, Task};
+use super::process::Handle;
+use super::record::{Network, Record};
+use super::state::{LOST, Run};
+use super::store::{BoxStore, RunDir};
+use super::{clock::WallTime, lines};
+use crate::oci::overlay;
+use crate::ports::listen::{Bound, ListenError, bind_all, rebind};
+
+/// A box that was started. As long as this lives, a box with `--rm` stays
+/// there after its end, so that its log can be read and its code asked for.
+#[derive(Debug)]
+pub struct Started {
+    /// Answers the box's end; none where the box ran already.
+    monitor: Option<UnixStream>,
+    process: Option<Handle>,
+}
+
+impl Started {
+    pub(super) fn already(process: Option<Handle>) -> Self {
+        Self {
+            monitor: None,
+            process,
+        }
+    }
+
+    /// Waits for the box's end; its exit code.
+    ///
+    /// # Errors
+    /// Where the box's process can't be waited for.
+    pub fn wait(&self) -> Result<u8, BoxError> {
+        if let Some(monitor) = &self.monitor
+            && let Ok(Some((Answer::Exited(code), _))) = channel::receive(monitor)
+        {
+            return Ok(code);
+        }
+        // Its first monitor was killed; the kernel knows as well.
+        let Some(process) = &self.process else {
+            return Ok(LOST);
+        };
+        process
+            .wait(None)
+            .map_err(BoxError::system("wait for the box"))?;
+        let code = process
+            .exit_code()
+            .map_err(BoxError::system("read the box's exit code"))?;
+        Ok(code.unwrap_or(LOST))
+    }
+}
+
+/// Starts a box that doesn't run; the caller holds its lock.
+pub(crate) fn start(
+    store: &BoxStore,
+    images: &Store,
+    record: &Record,
+) -> Result<Started, BoxError> {
+    let id = &record.id;
+    let dir = store.dir(id);
+    // Until whoever minded its last run has cleared away.
+    let guard = Lock::wait(&dir.guard()).map_err(BoxError::file("lock", dir.guard()))?;
+    if store.run_dir(id).path().exists() {
+        clear(store, id)?;
+    }
+    let image = images
+        .image(&record.image)
+        .map_err(|cause| BoxError::Image {
+            image: record.image_name.clone(),
+            cause: Box::new(cause),
+        })?;
+    let layers = images
+        .unpacked_layers(&image)
+        .map_err(|cause| BoxError::Unpack {
+            image: record.image_name.clone(),
+            cause: Box::new(cause),
+        })?;
+    let account = bundle::account(store, record, &layers)?;
+    let rootfs = overlay::mount(&layers, Some((&dir.upper(), &dir.work()))).map_err(|cause| {
+        BoxError::Root {
+            name: record.name.clone(),
+            cause,
+        }
+    })?;
+    let bound = publish(store, record)?;
+    let run = store.make_run_dir(id)?;
+    let launched = (|| {
+        bundle::write(store, record, &account, &run)?;
+        let fifos = make_fifos(&run)?;
+        let launch = Launch {
+            rootfs,
+            box_fifos: open_fifos(&run, OFlags::Box)?,
+            control: control(&run)?,
+        };
+        let (ports, sockets) = split(bound);
+        let mut orders = orders(store, record, Task::Launch);
+        orders.ports = ports;
+        let kept = Kept {
+            guard,
+            fifos,
+            sockets,
+        };
+        let monitor = start_monitor(&orders, &kept, &launch.borrow())?;
+        // The monitor has its own copies; the guard is its alone.
+        drop((kept, launch));
+        Ok(monitor)
+    })();
+    let monitor = match launched {
+        Ok(monitor) => monitor,
+        Err(error) => {
+            // The first error is the one to tell.
+            drop(store.remove_run_dir(id));
+            return Err(error);
+        }
+    };
+    let answer = channel::receive::<Answer>(&monitor);
+    match answer.map_err(BoxError::system("read the monitor's answer"))? {
+        Some((Answer::Started(run), _)) => {
+            let process = run
+                .process
+                .open()
+                .map_err(BoxError::system("open the box's process"))?;
+            Ok(Started {
+                monitor: Some(monitor),
+                process,
+            })
+        }
+        Some((Answer::Failed(message), _)) => Err(BoxError::Start {
+            name: record.name.clone(),
+            message,
+        }),
+        Some((Answer::Exited(_), _)) | None => {
+            clear(store, id)?;
+            Err(BoxError::MonitorLost(record.name.clone()))
+        }
+    }
+}
+
+/// Gives a box that runs a new monitor, and that a keeper; the caller holds
+/// its lock.
+pub(crate) fn adopt(store: &BoxStore, record: &Record, run: &Run) -> Result<(), BoxError> {
+    let id = &record.id;
+    let guard = store.dir(id).guard();
+    let Some(guard) = Lock::attempt(&guard).map_err(BoxError::file("lock", &guard))? else {
+        return Ok(());
+    };
+    let opened = run
+        .process
+        .open()
+        .map_err(BoxError::system("open the box's process"))?;
+    // Gone since it was looked at: the next look sees that.
+    let Some(process) = opened else { return Ok(()) };
+    let folder = store.run_dir(id);
+    let fifos = open_fifos(&folder, OFlags::Ours)?;
+    let mut bound = Vec::new();
+    for port in &run.ports {
+        match rebind(port) {
+            Ok(again) => bound.push(again),
+            // Somebody took it meanwhile. The box is worth more than the port.
+            Err(error) => note(store, record, &chain(&error)),
+        }
+    }
+    let (ports, sockets) = split(bound);
+    let mut orders = orders(store, record, Task::Adopt(run.clone()));
+    orders.ports = ports;
+    let kept = Kept {
+        guard,
+        fifos,
+        sockets,
+    };
+    let monitor = start_monitor(&orders, &kept, &[process.as_fd()])?;
+    drop(kept);
+    match channel::receive::<Answer>(&monitor)
+        .map_err(BoxError::system("read the monitor's answer"))?
+    {
+        Some((Answer::Started(_), _)) => Ok(()),
+        Some((Answer::Failed(message), _)) => Err(BoxError::Start {
+            name: record.name.clone(),
+            message,
+        }),
+        Some((Answer::Exited(_), _)) | None => Err(BoxError::MonitorLost(record.name.clone())),
+    }
+}
+
+/// Says something in a box's log while it has no monitor.
+fn note(store: &BoxStore, record: &Record, text: &str) {
+    let (now, mut line) = (WallTime::now(), Vec::new());
+    lines::write(&note_of(text.to_owned(), now), &mut line);
+    if let Ok(mut log) = LogFile::open(store.dir(&record.id).path()) {
+        // A log that can't be written can't be told about itself either.
+        drop(log.append(&line, now));
+    }
+}
+
+fn orders(store: &BoxStore, record: &Record, task: Task) -> Orders {
+    let mut orders = Orders::new(store.dirs(), record.id.clone(), task);
+    orders.remove = record.remove;
+    orders.has_init = record.has_init;
+    orders.host_network = record.network == Network::Host;
+    orders
+}
+
+fn split(bound: Vec<Bound>) -> (Vec<crate::ports::PublishedPort>, Vec<OwnedFd>) {
+    bound
+        .into_iter()
+        .map(|Bound { port, socket }| (port, socket))
+        .unzip()
+}
+
+/// Binds the ports of a box, and says whose they are where they are taken.
+fn publish(store: &BoxStore, record: &Record) -> Result<Vec<Bound>, BoxError> {
+    if record.network == Network::Host {
+        return Ok(Vec::new());
+    }
+    bind_all(&record.publish).map_err(|error| match error {
+        ListenError::InUse(address) => {
+            let by = store.records().unwrap_or_default().into_iter().find(|other| {
+                other.id != record.id
+                    && matches!(store.life(&other.id), Ok(Some(super::state::Life::Running(run)))
+                        if run.process.is_alive()
+                            && run.ports.iter().any(|port| overlaps(port.host, address)))
+            });
+            let by = by.map(|other| other.name);
+            BoxError::PortInUse {
+                name: record.name.clone(),
+                address,
+                by,
+            }
+        }
+        cause => BoxError::Publish {
+            name: record.name.clone(),
+            cause,
+        },
+    })
+}
+
+/// Whether two sockets exclude each other.
+fn overlaps(a: std::net::SocketAddr, b: std::net::SocketAddr) -> bool {
+    a.port() == b.port()
+        && a.is_ipv4() == b.is_ipv4()
+        && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
+}
+
+/// Makes the FIFOs and opens our ends.
+fn make_fifos(run: &RunDir) -> Result<[OwnedFd; 3], BoxError> {
+    for (path, mode) in [
+        (run.stdout(), 0o666),
+        (run.stderr(), 0o666),
+        (run.log(), 0o600),
+    ] {
+        let failed = |errno: Errno| BoxError::file("make", &path)(errno.into());
+        mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).map_err(failed)?;
+        // A program of any user may open /dev/stdout again, as under docker.
+        // Nobody else reaches the folder.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))
+            .map_err(BoxError::file("set the mode of", &path))?;
+    }
+    open_fifos(run, OFlags::Ours)
+}
+
+/// For whom FIFOs are opened: always for reading and writing, so that neither
+/// side ever sees the other's end.
+#[derive(Clone, Copy)]
+enum OFlags {
+    /// Without blocking.
+    Ours,
+    /// As a program expects its output.
+    Box,
+}
+
+fn open_fifos(run: &RunDir, flags: OFlags) -> Result<[OwnedFd; 3], BoxError> {
+    let open = |path: std::path::PathBuf| -> Result<OwnedFd, BoxError> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        if let OFlags::Ours = flags {
+            options.custom_flags(libc::O_NONBLOCK);
+        }
+        Ok(options
+            .open(&path)
+            .map_err(BoxError::file("open", &path))?
+            .into())
+    };
+    Ok([open(run.stdout())?, open(run.stderr())?, open(run.log())?])
+}
+
+/// The socket that init will listen on: in a folder that only root enters.
+fn control(run: &RunDir) -> Result<OwnedFd, BoxError> {
+    let path = run.path().join(SOCKET_NAME);
+    let failed = |errno: Errno| BoxError::file("make", &path)(errno.into());
+    let folder = File::open(run.path()).map_err(BoxError::file("open", run.path()))?;
+    // A socket's address has room for 108 bytes.
+    let short = format!("/proc/self/fd/{}/{SOCKET_NAME}", folder.as_raw_fd());
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None).map_err(failed)?;
+    let address = UnixAddr::new(Path::new(&short)).map_err(failed)?;
+    bind(socket.as_raw_fd(), &address).map_err(failed)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
+        .map_err(BoxError::file("set the mode of", &path))?;
+    listen(&socket, Backlog::new(128).unwrap_or(Backlog::MAXCONN)).map_err(failed)?;
+    Ok(socket)
+}

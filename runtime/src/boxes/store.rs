@@ -1,0 +1,439 @@
+//! Boxes on disk.
+//!
+//! A box is one folder that appears by one rename, so a crash leaves either a
+//! whole box or a draft; drafts and remains of removals are swept by whoever
+//! next makes or removes a box. They are known by the lock their maker holds,
+//! never by their age.
+//!
+//! ```text
+//! boxes/ID/record.json        written once
+//!          life.json          the newest run, replaced as a whole
+//!          lock               held by a command that changes the box
+//!          guard              held by monitor and keeper as long as they live
+//!          log.ndjson[.1]     what its programs said
+//!          upper/ work/       its own layer
+//!          volumes/N          volumes of its own
+//!          etc/               hosts, hostname, resolv.conf
+//! boxes/names.lock            held while a name is looked up and taken
+//! boxes/.new-ID .gone-ID      a box being made, a box being removed
+//! ```
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::error::BoxError;
+use super::lock::Lock;
+use super::name::{BoxId, BoxName};
+use super::record::{RECORD_VERSION, Record};
+use super::state::Life;
+use crate::dirs::Dirs;
+
+/// The names of what a box's folder holds.
+#[derive(Debug, Clone)]
+pub(crate) struct BoxDir(PathBuf);
+
+impl BoxDir {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+    fn record(&self) -> PathBuf {
+        self.0.join("record.json")
+    }
+    pub(crate) fn life(&self) -> PathBuf {
+        self.0.join("life.json")
+    }
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.0.join("lock")
+    }
+    pub(crate) fn guard(&self) -> PathBuf {
+        self.0.join("guard")
+    }
+    pub(crate) fn upper(&self) -> PathBuf {
+        self.0.join("upper")
+    }
+    pub(crate) fn work(&self) -> PathBuf {
+        self.0.join("work")
+    }
+    pub(crate) fn volume(&self, number: u32) -> PathBuf {
+        self.0.join("volumes").join(number.to_string())
+    }
+    pub(crate) fn etc(&self) -> PathBuf {
+        self.0.join("etc")
+    }
+}
+
+/// The names of what a running box's folder holds.
+#[derive(Debug, Clone)]
+pub(crate) struct RunDir(PathBuf);
+
+impl RunDir {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+    pub(crate) fn bundle(&self) -> PathBuf {
+        self.0.join("bundle")
+    }
+    pub(crate) fn stdout(&self) -> PathBuf {
+        self.0.join("stdout")
+    }
+    pub(crate) fn stderr(&self) -> PathBuf {
+        self.0.join("stderr")
+    }
+    pub(crate) fn log(&self) -> PathBuf {
+        self.0.join("log")
+    }
+}
+
+/// The folder of all boxes.
+#[derive(Debug, Clone)]
+pub(crate) struct BoxStore {
+    dirs: Dirs,
+}
+
+/// A box that is being made. Dropped, it leaves nothing.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub(crate) id: BoxId,
+    pub(crate) dir: BoxDir,
+    /// Tells sweepers that somebody is still at it.
+    _lock: Lock,
+    committed: bool,
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.committed {
+            // What can't be removed now is swept later.
+            drop(fs::remove_dir_all(self.dir.path()));
+        }
+    }
+}
+
+const NEW: &str = ".new-";
+const GONE: &str = ".gone-";
+
+impl BoxStore {
+    pub(crate) fn open(dirs: Dirs) -> Result<Self, BoxError> {
+        for dir in [
+            dirs.boxes(),
+            dirs.volumes(),
+            dirs.run_boxes(),
+            dirs.runtime_state(),
+        ] {
+            make_private(&dir)?;
+        }
+        Ok(Self { dirs })
+    }
+
+    pub(crate) fn dirs(&self) -> &Dirs {
+        &self.dirs
+    }
+
+    pub(crate) fn dir(&self, id: &BoxId) -> BoxDir {
+        BoxDir(self.dirs.boxes().join(id.as_str()))
+    }
+
+    pub(crate) fn run_dir(&self, id: &BoxId) -> RunDir {
+        RunDir(self.dirs.run_boxes().join(id.as_str()))
+    }
+
+    /// Begins a box.
+    pub(crate) fn draft(&self) -> Result<Draft, BoxError> {
+        // Sweeping and making exclude each other, or a draft would be swept
+        // before its lock is taken.
+        let names = self.lock_names()?;
+        self.sweep()?;
+        let id = BoxId::random().map_err(BoxError::system("draw a random id"))?;
+        let dir = BoxDir(self.dirs.boxes().join(format!("{NEW}{id}")));
+        let make = |path: &Path, mode: u32| {
+            DirBuilder::new()
+                .mode(mode)
+                .create(path)
+                .map_err(BoxError::file("make", path))
+        };
+        make(dir.path(), 0o700)?;
+        let lock = Lock::wait(&dir.lock()).map_err(BoxError::file("lock", dir.lock()))?;
+        drop(names);
+        let draft = Draft {
+            id,
+            dir,
+            _lock: lock,
+            committed: false,
+        };
+        // The box's root directory takes owner and mode of the upper one.
+        make(&draft.dir.upper(), 0o755)?;
+        for path in [
+            draft.dir.work(),
+            draft.dir.path().join("volumes"),
+            draft.dir.etc(),
+        ] {
+            make(&path, 0o700)?;
+        }
+        Ok(draft)
+    }
+
+    /// Makes the draft a box: takes its name (any free one from `wanted` on,
+    /// where the user named none) and lets it appear.
+    pub(crate) fn commit(
+        &self,
+        mut draft: Draft,
+        wanted: BoxName,
+        exact: bool,
+        record: impl FnOnce(BoxName) -> Result<Record, BoxError>,
+    ) -> Result<Record, BoxError> {
+        let _names = self.lock_names()?;
+        let known = self.records()?;
+        let by = |name: &BoxName| known.iter().find(|record| record.name == *name);
+        let name = match by(&wanted) {
+            Some(other) if exact => {
+                return Err(BoxError::NameInUse {
+                    name: wanted,
+                    by: other.id.clone(),
+                });
+            }
+            Some(_) => wanted.unique(|name| by(name).is_some()),
+            None => wanted,
+        };
+        let record = record(name)?;
+        write_json(&draft.dir.record(), &record, Durable::Yes)?;
+        let path = self.dir(&record.id);
+        fs::rename(draft.dir.path(), path.path()).map_err(BoxError::file("make", path.path()))?;
+        draft.committed = true;
+        sync_dir(&self.dirs.boxes())?;
+        Ok(record)
+    }
+
+    fn lock_names(&self) -> Result<Lock, BoxError> {
+        let path = self.dirs.boxes().join("names.lock");
+        Lock::wait(&path).map_err(BoxError::file("lock", &path))
+    }
+
+    /// Every box, by age. A folder that isn't one, or is being removed, isn't
+    /// listed.
+    pub(crate) fn records(&self) -> Result<Vec<Record>, BoxError> {
+        let boxes = self.dirs.boxes();
+        let mut records = Vec::new();
+        for entry in fs::read_dir(&boxes).map_err(BoxError::file("read", &boxes))? {
+            let entry = entry.map_err(BoxError::file("read", &boxes))?;
+            let Some(id) = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok())
+            else {
+                continue;
+            };
+            records.extend(self.record(&id)?);
+        }
+        records.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
+        Ok(records)
+    }
+
+    /// One box; `None` where there is none.
+    pub(crate) fn record(&self, id: &BoxId) -> Result<Option<Record>, BoxError> {
+        #[derive(serde::Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        let path = self.dir(id).record();
+        let Some(bytes) = read(&path)? else {
+            return Ok(None);
+        };
+        let Versioned { version } = decode(&path, &bytes)?;
+        if version > RECORD_VERSION {
+            return Err(BoxError::TooNew { path, version });
+        }
+        decode(&path, &bytes).map(Some)
+    }
+
+    /// How the newest run of a box went; `None` where it never ran. A file
+    /// that a power cut left empty counts as none: no run survived that.
+    pub(crate) fn life(&self, id: &BoxId) -> Result<Option<Life>, BoxError> {
+        let path = self.dir(id).life();
+        match read(&path)? {
+            Some(bytes) if !bytes.is_empty() => decode(&path, &bytes).map(Some),
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    /// Writes it. A running one needs no sync: a power cut ends the run.
+    pub(crate) fn set_life(&self, id: &BoxId, life: &Life) -> Result<(), BoxError> {
+        let durable = match life {
+            Life::Running(_) => Durable::No,
+            Life::Exited { .. } => Durable::Yes,
+        };
+        write_json(&self.dir(id).life(), life, durable)
+    }
+
+    /// As before its first run.
+    pub(crate) fn clear_life(&self, id: &BoxId) -> Result<(), BoxError> {
+        let path = self.dir(id).life();
+        gone_is_fine(fs::remove_file(&path)).map_err(BoxError::file("remove", &path))
+    }
+
+    /// Makes the folder of a run, empty.
+    pub(crate) fn make_run_dir(&self, id: &BoxId) -> Result<RunDir, BoxError> {
+        self.remove_run_dir(id)?;
+        let run = self.run_dir(id);
+        make_private(run.path())?;
+        Ok(run)
+    }
+
+    /// Removes the folder of a run.
+    pub(crate) fn remove_run_dir(&self, id: &BoxId) -> Result<(), BoxError> {
+        let run = self.run_dir(id);
+        gone_is_fine(fs::remove_dir_all(run.path())).map_err(BoxError::file("remove", run.path()))
+    }
+
+    /// Takes the lock of a box that is there.
+    pub(crate) fn lock(&self, id: &BoxId) -> Result<Lock, BoxError> {
+        let path = self.dir(id).lock();
+        Lock::wait(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => BoxError::NotFound {
+                name: id.to_string(),
+                similar: None,
+            },
+            _ => BoxError::file("lock", &path)(error),
+        })
+    }
+
+    /// Removes a box that doesn't run and whose lock the caller holds: it is
+    /// gone by one rename, its files after that. That it is gone already is no
+    /// error.
+    pub(crate) fn remove(&self, id: &BoxId, _lock: &Lock) -> Result<(), BoxError> {
+        let dir = self.dir(id);
+        let remains = self.dirs.boxes().join(format!("{GONE}{id}"));
+        match fs::rename(dir.path(), &remains) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(BoxError::file("remove", dir.path())(error)),
+        }
+        // The lock moved along and goes last, so that until then a sweeper
+        // leaves the remains to us.
+        let entries = fs::read_dir(&remains).map_err(BoxError::file("read", &remains))?;
+        for entry in entries {
+            let entry = entry.map_err(BoxError::file("read", &remains))?;
+            if entry.file_name() != "lock" {
+                let path = entry.path();
+                remove_any(&path).map_err(BoxError::file("remove", &path))?;
+            }
+        }
+        gone_is_fine(fs::remove_dir_all(&remains)).map_err(BoxError::file("remove", &remains))
+    }
+
+    /// Removes what crashes left: drafts and remains whose lock nobody holds.
+    /// The caller holds the lock of the names.
+    fn sweep(&self) -> Result<(), BoxError> {
+        let boxes = self.dirs.boxes();
+        for entry in fs::read_dir(&boxes).map_err(BoxError::file("read", &boxes))? {
+            let entry = entry.map_err(BoxError::file("read", &boxes))?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if !name.starts_with(NEW) && !name.starts_with(GONE) {
+                continue;
+            }
+            let dir = BoxDir(entry.path());
+            let locked = match Lock::attempt(&dir.lock()) {
+                Ok(None) => continue,
+                Ok(Some(lock)) => Some(lock),
+                // Gone meanwhile, or half removed.
+                Err(_) => None,
+            };
+            gone_is_fine(fs::remove_dir_all(dir.path()))
+                .map_err(BoxError::file("remove", dir.path()))?;
+            drop(locked);
+        }
+        Ok(())
+    }
+}
+
+/// Makes a folder that only root enters.
+pub(crate) fn make_private(path: &Path) -> Result<(), BoxError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(BoxError::file("make", path))
+}
+
+/// Whether a write must outlive a power cut.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Durable {
+    Yes,
+    No,
+}
+
+/// Replaces a file as a whole.
+fn write_json(path: &Path, value: &impl Serialize, durable: Durable) -> Result<(), BoxError> {
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(|cause| BoxError::Record {
+        path: path.to_owned(),
+        cause,
+    })?;
+    bytes.push(b'\n');
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    let write = || -> io::Result<()> {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&new)?;
+        file.write_all(&bytes)?;
+        if durable == Durable::Yes {
+            file.sync_all()?;
+        }
+        fs::rename(&new, path)
+    };
+    write().map_err(|cause| {
+        // A half-written file has no value; the error to tell is the first.
+        drop(fs::remove_file(&new));
+        BoxError::file("write", path)(cause)
+    })?;
+    match path.parent() {
+        Some(parent) if durable == Durable::Yes => sync_dir(parent),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn sync_dir(path: &Path) -> Result<(), BoxError> {
+    File::open(path)
+        .and_then(|dir| dir.sync_all())
+        .map_err(BoxError::file("sync", path))
+}
+
+fn read(path: &Path) -> Result<Option<Vec<u8>>, BoxError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(BoxError::file("read", path)(error)),
+    }
+}
+
+fn decode<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, BoxError> {
+    serde_json::from_slice(bytes).map_err(|cause| BoxError::Record {
+        path: path.to_owned(),
+        cause,
+    })
+}
+
+/// A file, a link or a folder with all in it.
+fn remove_any(path: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(path)?.is_dir() {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    }
+}
+
+fn gone_is_fine(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
