@@ -22,7 +22,9 @@ impl Supervisor {
     pub(crate) fn command(&mut self, request: u64, command: Command, names: &[ServiceName]) {
         match self.phase {
             Phase::New | Phase::Running { .. } => {}
-            Phase::Stopping(_) | Phase::Over => {
+            // `Exit` was the last action: nobody is there to answer.
+            Phase::Over => return,
+            Phase::Stopping(_) => {
                 return self.refuse(request, ErrorKind::ShuttingDown, "the box is stopping");
             }
         }
@@ -41,8 +43,11 @@ impl Supervisor {
                 self.step_all(self.graph.closure(&targets, Graph::needed_by), &Input::Down);
             }
             Command::Restart => {
-                self.step_all(self.graph.closure(&targets, Graph::needs), &Input::Up);
+                // Anew first: up, a target would count as being there already.
                 self.step_all(targets.clone(), &Input::Anew);
+                let mut needs = self.graph.closure(&targets, Graph::needs);
+                needs.retain(|id| targets.binary_search(id).is_err());
+                self.step_all(needs, &Input::Up);
             }
         }
         for id in targets {
@@ -58,10 +63,10 @@ impl Supervisor {
         }
     }
 
-    /// The services of these names; all of them where there are none.
+    /// The services of these names, sorted; all of them where there are none.
     fn targets(&self, names: &[ServiceName]) -> Result<Vec<ServiceId>, String> {
         if names.is_empty() {
-            return Ok(self.graph.order().to_vec());
+            return Ok((0_u32..).map(ServiceId).take(self.services.len()).collect());
         }
         let mut targets = Vec::with_capacity(names.len());
         for name in names {

@@ -1,0 +1,6 @@
+//! The supervisor in a simulated world: fake children, a simulated clock.
+
+mod properties;
+mod scale;
+mod scenarios;
+mod world;

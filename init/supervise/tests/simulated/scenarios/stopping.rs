@@ -1,0 +1,233 @@
+//! The ordered stop.
+
+use holdall_protocol::control::State;
+use holdall_protocol::manifest::Stop;
+use holdall_protocol::{Millis, Signal};
+use holdall_supervise::{Action, Event, Note};
+
+use super::{boot, deaf, ends, is_note};
+use crate::world::{Program, health, manifest};
+
+fn slow(obeys: u64) -> Program {
+    Program {
+        obeys: Some(obeys),
+        ..Program::default()
+    }
+}
+
+#[test]
+fn services_stop_in_the_reverse_of_their_start_and_independent_ones_together() {
+    let manifest = manifest(&[
+        ("redis", &[]),
+        ("app", &["redis"]),
+        ("web", &["app"]),
+        ("metrics", &["redis"]),
+    ]);
+    let odd = [
+        ("web", slow(300)),
+        ("metrics", slow(300)),
+        ("app", slow(100)),
+    ];
+    let mut world = boot(&manifest, &odd);
+    world.run_until(1000);
+    world.tell(Event::Shutdown);
+    world.run_for(2000);
+    let told = |name: &str| {
+        let service = world.id(name);
+        world.times(|a| matches!(a, Action::Signal { service: s, .. } if *s == service))[0]
+    };
+    assert_eq!((told("web"), told("metrics")), (1000, 1000));
+    assert_eq!(told("app"), 1302, "when web and what it left is gone");
+    assert_eq!(told("redis"), 1404);
+    assert_eq!(world.exit, Some((1411, 0)));
+}
+
+#[test]
+fn each_service_gets_its_own_signal_and_time_and_then_is_killed() {
+    let mut manifest = manifest(&[("a", &[])]);
+    manifest.services[0].stop = Stop {
+        signal: Signal::QUIT,
+        timeout: Millis(700),
+    };
+    let mut world = boot(&manifest, &[("a", deaf())]);
+    world.run_until(1000);
+    world.tell(Event::Shutdown);
+    world.run_for(2000);
+    let service = world.id("a");
+    let signal = Signal::QUIT;
+    assert_eq!(
+        world.times(|a| *a == Action::Signal { service, signal }),
+        [1000]
+    );
+    assert_eq!(world.times(|a| *a == Action::KillAll { service }), [1700]);
+    assert_eq!(world.exit, Some((1702, 0)));
+}
+
+#[test]
+fn no_time_at_all_means_kill() {
+    let mut manifest = manifest(&[("a", &[])]);
+    manifest.services[0].stop.timeout = Millis::ZERO;
+    let mut world = boot(&manifest, &[("a", deaf())]);
+    world.run_until(1000);
+    world.tell(Event::Shutdown);
+    world.run_for(100);
+    assert_eq!(world.exit, Some((1002, 0)));
+}
+
+#[test]
+fn a_chain_that_hears_nothing_is_fitted_into_the_bound() {
+    let manifest = manifest(&[("redis", &[]), ("app", &["redis"]), ("web", &["app"])]);
+    let odd = [("redis", deaf()), ("app", deaf()), ("web", deaf())];
+    let mut world = boot(&manifest, &odd);
+    world.run_until(1000);
+    world.tell(Event::Shutdown);
+    world.run_for(20_000);
+    assert_eq!(
+        world.stop_order(),
+        ["web", "app", "redis"],
+        "each had its turn"
+    );
+    let (at, code) = world.exit.expect("it stopped");
+    assert!(at - 1000 < 9000 && code == 0, "{at}");
+}
+
+#[test]
+fn what_can_not_even_be_killed_is_left_behind_inside_the_bound() {
+    let stuck = Program {
+        obeys: None,
+        dies: None,
+        ..Program::default()
+    };
+    let mut world = boot(&manifest(&[("a", &[]), ("b", &["a"])]), &[("b", stuck)]);
+    world.run_until(1000);
+    world.tell(Event::Shutdown);
+    world.run_for(20_000);
+    assert_eq!(world.exit, Some((10_000, 0)));
+    let left = Note::LeftBehind {
+        service: Some(world.id("b")),
+    };
+    assert_eq!(world.times(is_note(|note| *note == left)).len(), 1);
+    assert!(
+        !world.alive("a"),
+        "it is killed at the deadline all the same"
+    );
+}
+
+#[test]
+fn a_second_request_kills_everything_at_once() {
+    let manifest = manifest(&[("redis", &[]), ("app", &["redis"])]);
+    let mut world = boot(&manifest, &[("redis", deaf()), ("app", deaf())]);
+    world.run_until(1000);
+    world.tell(Event::Shutdown);
+    world.run_for(200);
+    world.tell(Event::Shutdown);
+    world.tell(Event::Shutdown);
+    world.run_for(1000);
+    assert_eq!(world.exit, Some((1202, 0)));
+}
+
+#[test]
+fn a_stop_works_in_every_state() {
+    let mut manifest = manifest(&[
+        ("spawning", &[]),
+        ("probing", &[]),
+        ("waiting", &["probing"]),
+        ("backoff", &[]),
+    ]);
+    manifest.services[1].health = Some(health());
+    let odd = [
+        (
+            "spawning",
+            Program {
+                spawn_takes: 700,
+                ..Program::default()
+            },
+        ),
+        (
+            "probing",
+            Program {
+                healthy: (u64::MAX, u64::MAX),
+                ..Program::default()
+            },
+        ),
+        ("backoff", ends(10, 1)),
+    ];
+    let mut world = boot(&manifest, &odd);
+    world.run_until(500);
+    let states = ["spawning", "probing", "waiting", "backoff"].map(|name| world.state(name));
+    assert_eq!(
+        states,
+        [
+            State::Starting,
+            State::Starting,
+            State::Waiting,
+            State::Backoff
+        ]
+    );
+    world.tell(Event::Shutdown);
+    let states = ["probing", "waiting", "backoff"].map(|name| world.state(name));
+    assert_eq!(states, [State::Stopping, State::Stopped, State::Stopped]);
+    world.run_for(1000);
+    assert_eq!(
+        world.exit,
+        Some((707, 0)),
+        "once the one that was being born is gone again"
+    );
+    assert!(world.spawns("waiting").is_empty());
+}
+
+#[test]
+fn a_child_that_is_born_after_the_kill_is_killed_at_birth() {
+    let late = Program {
+        spawn_takes: 300,
+        ..deaf()
+    };
+    let mut world = boot(&manifest(&[("a", &[])]), &[("a", late)]);
+    world.run_until(100);
+    world.tell(Event::Shutdown);
+    world.tell(Event::Shutdown);
+    world.run_for(1000);
+    assert_eq!(world.exit, Some((302, 0)));
+}
+
+#[test]
+fn a_stop_before_the_boot_is_over_at_once() {
+    let manifest = manifest(&[("a", &[])]);
+    let programs = vec![Program::default(); 2];
+    let mut world = crate::world::World::new(&manifest, programs, super::PLAIN);
+    world.tell(Event::Shutdown);
+    assert_eq!(world.exit, Some((0, 0)));
+    world.tell(Event::Boot);
+    world.run_for(100);
+    assert!(world.spawns("a").is_empty());
+}
+
+#[test]
+fn a_crash_during_the_stop_changes_neither_order_nor_code() {
+    let manifest = manifest(&[("redis", &[]), ("app", &["redis"])]);
+    let mut world = boot(&manifest, &[("app", slow(500))]);
+    world.run_until(1000);
+    world.tell(Event::Shutdown);
+    world.run_for(100);
+    world.kill("redis", Signal::KILL);
+    world.run_for(1000);
+    assert_eq!(world.exit.map(|(_, code)| code), Some(0));
+    assert_eq!(world.spawns("redis").len(), 1);
+}
+
+#[test]
+fn a_service_that_is_being_stopped_by_a_client_is_hurried_by_the_bound() {
+    let mut manifest = manifest(&[("a", &[])]);
+    manifest.services[0].stop.timeout = Millis::from_secs(3600);
+    let mut world = boot(&manifest, &[("a", deaf())]);
+    world.run_until(1000);
+    world.command(1, holdall_supervise::Command::Stop, &["a"]);
+    world.run_until(2000);
+    world.tell(Event::Shutdown);
+    world.run_for(10_000);
+    assert!(
+        world.exit.is_some_and(|(at, _)| at < 11_000),
+        "{:?}",
+        world.exit
+    );
+}
