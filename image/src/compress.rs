@@ -186,15 +186,31 @@ impl<W: Write> Write for Gzip<W> {
 
 /// Copies what is read through it to a writer.
 pub(crate) struct Tee<R, W> {
-    pub(crate) input: R,
+    input: R,
     pub(crate) copy: W,
+    /// Why the copy failed: the reader's user sees an error of reading.
+    pub(crate) failure: Option<io::Error>,
+}
+
+impl<R, W> Tee<R, W> {
+    pub(crate) fn new(input: R, copy: W) -> Tee<R, W> {
+        Tee {
+            input,
+            copy,
+            failure: None,
+        }
+    }
 }
 
 impl<R: Read, W: Write> Read for Tee<R, W> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.input.read(buffer)?;
-        if let Some(bytes) = buffer.get(..read) {
-            self.copy.write_all(bytes)?;
+        if let Some(bytes) = buffer.get(..read)
+            && let Err(error) = self.copy.write_all(bytes)
+        {
+            let kind = error.kind();
+            self.failure = Some(error);
+            return Err(kind.into());
         }
         Ok(read)
     }

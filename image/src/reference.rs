@@ -186,25 +186,37 @@ pub(crate) fn closest<'c>(
         .map(|(_, candidate)| candidate)
 }
 
-/// Levenshtein's distance.
+/// Insertions, deletions, replacements and swaps of neighbours that lead from
+/// one to the other.
 fn edits(from: &str, to: &str) -> usize {
-    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
-    for (line, a) in from.chars().enumerate() {
-        let mut diagonal = line;
-        let mut left = line + 1;
-        if let Some(first) = row.first_mut() {
-            *first = left;
+    let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=to.len()).collect()];
+    for (line, a) in from.iter().enumerate() {
+        let above = |back: usize, column: usize| {
+            rows.len()
+                .checked_sub(back)
+                .and_then(|row| rows.get(row)?.get(column))
+                .copied()
+        };
+        let mut row = vec![line + 1];
+        for (column, b) in to.iter().enumerate() {
+            let at = |found: Option<usize>| found.unwrap_or(usize::MAX / 2);
+            let left = row.last().copied();
+            let mut best = (at(above(1, column)) + usize::from(a != b))
+                .min(at(left) + 1)
+                .min(at(above(1, column + 1)) + 1);
+            let swapped = line > 0
+                && column > 0
+                && from.get(line - 1) == Some(b)
+                && to.get(column - 1) == Some(a);
+            if swapped {
+                best = best.min(at(above(2, column - 1)) + 1);
+            }
+            row.push(best);
         }
-        for (cell, b) in row.iter_mut().skip(1).zip(to.chars()) {
-            let best = (diagonal + usize::from(a != b))
-                .min(left + 1)
-                .min(*cell + 1);
-            diagonal = *cell;
-            *cell = best;
-            left = best;
-        }
+        rows.push(row);
     }
-    row.last().copied().unwrap_or(0)
+    rows.last().and_then(|row| row.last()).copied().unwrap_or(0)
 }
 
 impl FromStr for Reference {

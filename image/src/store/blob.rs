@@ -34,13 +34,6 @@ impl BlobWriter {
         self.staged.failed(source)
     }
 
-    /// The temporary file's name, unique in the store while this lives.
-    pub(super) fn name(&self) -> String {
-        let name = self.staged.path.file_name();
-        name.map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default()
-    }
-
     /// Ends the writing; the blob has no name yet.
     pub(crate) fn finish(mut self) -> Staged {
         self.staged.size = self.hasher.written();
@@ -64,22 +57,24 @@ impl Write for BlobWriter {
 /// A blob on the disk that has no name yet; removed when dropped.
 #[derive(Debug)]
 pub(crate) struct Staged {
-    path: PathBuf,
+    /// `None` once it has its name: the temporary one may be another's then.
+    path: Option<PathBuf>,
     blobs: PathBuf,
     pub(crate) digest: Digest,
     pub(crate) size: u64,
 }
 
 impl Staged {
-    /// Makes it durable and names it by its digest. A blob of that name is replaced: it has the
-    /// same content, or is damaged.
-    pub(crate) fn commit(self, media_type: &str) -> Result<Descriptor, StoreError> {
+    /// Makes it durable and names it by its digest. A blob of that name is
+    /// replaced: it has the same content, or is damaged.
+    pub(crate) fn commit(mut self, media_type: &str) -> Result<Descriptor, StoreError> {
         let target = self.blobs.join(self.digest.hex());
         self.open()?
             .sync_all()
-            .and_then(|()| std::fs::rename(&self.path, target))
-            .and_then(|()| sync_dir(&self.blobs))
+            .and_then(|()| std::fs::rename(self.temporary(), target))
             .map_err(|source| self.failed(source))?;
+        self.path = None;
+        sync_dir(&self.blobs).map_err(|source| self.failed(source))?;
         Ok(Descriptor {
             media_type: media_type.to_owned(),
             digest: self.digest,
@@ -91,7 +86,11 @@ impl Staged {
 
     /// What was written, from its start.
     pub(crate) fn open(&self) -> Result<File, StoreError> {
-        File::open(&self.path).map_err(|source| self.failed(source))
+        File::open(self.temporary()).map_err(|source| self.failed(source))
+    }
+
+    fn temporary(&self) -> &Path {
+        self.path.as_deref().unwrap_or(Path::new(""))
     }
 
     fn failed(&self, source: io::Error) -> StoreError {
@@ -104,11 +103,11 @@ impl Staged {
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        // Committed or gone already; else gc removes it.
-        if let Err(error) = std::fs::remove_file(&self.path)
-            && error.kind() != io::ErrorKind::NotFound
+        if let Some(path) = &self.path
+            && let Err(error) = std::fs::remove_file(path)
         {
-            log::debug!("cannot remove {}: {error}", self.path.display());
+            // It goes with the next gc.
+            log::warn!("cannot remove {}: {error}", path.display());
         }
     }
 }
@@ -216,7 +215,7 @@ impl Store {
             {
                 Ok(file) => {
                     let staged = Staged {
-                        path,
+                        path: Some(path),
                         blobs: self.blobs(),
                         digest: Digest::of(&[]),
                         size: 0,

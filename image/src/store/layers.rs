@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -63,42 +63,34 @@ impl Store {
         let blob = self.blob_writer()?;
         let (coding, tar) = sniff(tar).map_err(LayerError::Read)?;
         let limits = Limits::default();
-        let temporary = self.temporary_layer(&format!("add-{}", blob.name()))?;
+        let temporary = self.new_layer()?;
         let root = RootDir::open(temporary.path())?;
-        let (diff_id, descriptor) = match coding {
-            Coding::Plain => {
-                let tar = Decompressor::new(coding, tar, &limits).map_err(LayerError::Read)?;
-                let mut tar = Tee {
-                    input: tar,
-                    copy: Both(Hasher::new(), Gzip::new(blob)),
-                };
-                unpack_all(&mut tar, &root, &limits)?;
-                let Both(diff_id, gzip) = tar.copy;
-                let blob = gzip.finish().map_err(LayerError::Write)?;
-                (diff_id.finish(), blob.commit(media::LAYER_GZIP)?)
-            }
-            Coding::Gzip | Coding::Zstd => {
-                let mut raw = Tee {
-                    input: tar,
-                    copy: blob,
-                };
-                let tar = Decompressor::new(coding, &mut raw, &limits).map_err(LayerError::Read)?;
-                let mut tar = Tee {
-                    input: tar,
-                    copy: Hasher::new(),
-                };
-                unpack_all(&mut tar, &root, &limits)?;
-                let diff_id = tar.copy.finish();
-                drop(tar.input);
-                io::copy(&mut raw, &mut io::sink()).map_err(LayerError::Read)?;
-                let media_type = match coding {
-                    Coding::Zstd => media::LAYER_ZSTD,
-                    Coding::Gzip | Coding::Plain => media::LAYER_GZIP,
-                };
-                (diff_id, raw.copy.commit(media_type)?)
-            }
+        let (diff_id, blob, media_type) = if coding == Coding::Plain {
+            let mut tar = Tee::new(tar, Gzip::new(blob));
+            let result = unpack_coded(coding, &mut tar, &root, &limits);
+            let (diff_id, gzip) = settle(tar, result)?;
+            (
+                diff_id,
+                gzip.finish().map_err(LayerError::Write)?,
+                media::LAYER_GZIP,
+            )
+        } else {
+            let mut tar = Tee::new(tar, blob);
+            let result = unpack_coded(coding, &mut tar, &root, &limits);
+            let (diff_id, blob) = settle(tar, result)?;
+            let zstd = coding == Coding::Zstd;
+            (
+                diff_id,
+                blob,
+                if zstd {
+                    media::LAYER_ZSTD
+                } else {
+                    media::LAYER_GZIP
+                },
+            )
         };
-        self.adopt_layer(temporary.path(), &diff_id)?;
+        let descriptor = blob.commit(media_type)?;
+        self.adopt(temporary, &diff_id)?;
         Ok(PackedLayer {
             descriptor,
             diff_id,
@@ -118,22 +110,23 @@ impl Store {
         if self.is_unpacked(diff_id)? {
             return Ok(target);
         }
-        let temporary = self.temporary_layer(&format!("unpack-{}", diff_id.hex()))?;
-        let limits = Limits::default();
+        let path = self.layers.join(format!(".unpack-{}", diff_id.hex()));
+        let failed = |source| StoreError::Prepare {
+            path: path.clone(),
+            source,
+        };
+        remove_tree(&path)
+            .and_then(|()| make_root(&path))
+            .map_err(failed)?;
+        let temporary = Temporary(Some(path.clone()));
+        let root = RootDir::open(&path)?;
         let damaged = |source| StoreError::ReadBlob {
             digest: layer.digest,
             source,
         };
         let mut blob = self.open_blob(layer)?;
-        let (coding, raw) = sniff(&mut blob).map_err(damaged)?;
-        let tar = Decompressor::new(coding, raw, &limits).map_err(damaged)?;
-        let mut tar = Tee {
-            input: tar,
-            copy: Hasher::new(),
-        };
-        unpack_all(&mut tar, &RootDir::open(temporary.path())?, &limits)?;
-        let found = tar.copy.finish();
-        drop(tar.input);
+        let (coding, tar) = sniff(&mut blob).map_err(damaged)?;
+        let found = unpack_coded(coding, tar, &root, &Limits::default())?;
         blob.drain().map_err(damaged)?;
         if found != *diff_id {
             let (layer, expected) = (layer.digest, *diff_id);
@@ -143,8 +136,7 @@ impl Store {
                 found,
             });
         }
-        self.adopt_layer(temporary.path(), diff_id)?;
-        Ok(target)
+        self.adopt(temporary, diff_id)
     }
 
     /// Whether the layer is unpacked. As with [`Store::contains`], it then
@@ -172,47 +164,78 @@ impl Store {
         self.layers.join(diff_id.hex())
     }
 
-    /// An empty directory beside the layers; one that a crash left is removed.
-    fn temporary_layer(&self, name: &str) -> Result<Temporary, StoreError> {
-        let path = self.layers.join(format!(".{name}"));
-        let failed = |source| StoreError::Prepare {
-            path: path.clone(),
-            source,
-        };
-        remove_tree(&path).map_err(failed)?;
-        std::fs::DirBuilder::new()
-            .mode(0o755)
-            .create(&path)
-            .map_err(failed)?;
-        let temporary = Temporary(path.clone());
-        RootDir::open(&path)
-            .and_then(|root| root.set_mode(Path::new("/"), 0o755))
-            .map_err(|error| failed(error.source))?;
-        Ok(temporary)
+    fn adopt(&self, mut temporary: Temporary, diff_id: &Digest) -> Result<PathBuf, LayerError> {
+        let target = self.adopt_layer(temporary.path(), diff_id)?;
+        temporary.0 = None;
+        Ok(target)
+    }
+
+    /// An empty directory beside the layers, no one else's.
+    fn new_layer(&self) -> Result<Temporary, StoreError> {
+        let mut attempt = 0_u32;
+        loop {
+            let path = self
+                .layers
+                .join(format!(".add-{}-{attempt}", std::process::id()));
+            match make_root(&path) {
+                Ok(()) => return Ok(Temporary(Some(path))),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => attempt += 1,
+                Err(source) => return Err(StoreError::Prepare { path, source }),
+            }
+        }
     }
 }
 
-/// Unpacks, then reads what follows the end mark: it belongs to the digests.
-fn unpack_all(tar: &mut impl Read, root: &RootDir, limits: &Limits) -> Result<(), LayerError> {
-    unpack::unpack(&mut *tar, root, limits)?;
-    io::copy(tar, &mut io::sink())
-        .map(drop)
-        .map_err(LayerError::Read)
+/// Unpacks all of a stream, and gives the digest of what was compressed in it.
+/// What follows the tar's end mark belongs to the digests too.
+fn unpack_coded(
+    coding: Coding,
+    mut input: impl Read,
+    root: &RootDir,
+    limits: &Limits,
+) -> Result<Digest, LayerError> {
+    let tar = Decompressor::new(coding, &mut input, limits).map_err(LayerError::Read)?;
+    let mut tar = Tee::new(tar, Hasher::new());
+    unpack::unpack(&mut tar, root, limits)?;
+    io::copy(&mut tar, &mut io::sink()).map_err(LayerError::Read)?;
+    let diff_id = tar.copy.finish();
+    io::copy(&mut input, &mut io::sink()).map_err(LayerError::Read)?;
+    Ok(diff_id)
 }
 
-/// A directory that is removed when dropped, unless it was renamed.
-struct Temporary(PathBuf);
+/// What came of reading through a [`Tee`]: that its copy failed is the reason
+/// for whatever the reader saw.
+fn settle<T, R, W>(tee: Tee<R, W>, result: Result<T, LayerError>) -> Result<(T, W), LayerError> {
+    match tee.failure {
+        Some(failure) => Err(LayerError::Write(failure)),
+        None => Ok((result?, tee.copy)),
+    }
+}
+
+/// Makes the root of a layer: 0755 whatever the umask, and owned by root as
+/// all of the layer is until entries say otherwise.
+fn make_root(path: &Path) -> io::Result<()> {
+    std::fs::create_dir(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))
+}
+
+/// A directory that is removed when dropped, unless it became a layer: then
+/// its old name may be another's already.
+struct Temporary(Option<PathBuf>);
 
 impl Temporary {
     fn path(&self) -> &Path {
-        &self.0
+        self.0.as_deref().unwrap_or(Path::new(""))
     }
 }
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        if let Err(error) = remove_tree(&self.0) {
-            log::warn!("cannot remove {}: {error}", self.0.display());
+        if let Some(path) = &self.0
+            && let Err(error) = remove_tree(path)
+        {
+            // It goes with the next gc.
+            log::warn!("cannot remove {}: {error}", path.display());
         }
     }
 }
