@@ -5,7 +5,7 @@ use holdall_protocol::control::ErrorKind;
 
 use crate::command::Goal;
 use crate::foreground::{self, Foreground};
-use crate::service::Input;
+use crate::instance::Input;
 use crate::shutdown::Shutdown;
 use crate::state::State;
 use crate::supervisor::{Phase, Supervisor};
@@ -15,18 +15,17 @@ impl Supervisor {
     /// An ordered stop is asked for from outside; a second time, it is made
     /// immediate.
     pub(crate) fn shutdown(&mut self) {
-        match &mut self.phase {
-            Phase::New | Phase::Running { .. } => {
-                self.end(0);
-                if let Phase::Stopping(shutdown) = &mut self.phase {
-                    shutdown.foreground_decides = true;
-                }
-            }
-            Phase::Stopping(shutdown) if shutdown.kill_at.is_some() => {
-                shutdown.hurry(self.now);
-                self.kill_everything();
-            }
-            Phase::Stopping(_) | Phase::Over => {}
+        let begun = matches!(self.phase, Phase::Stopping(_) | Phase::Over);
+        self.end(0);
+        let Phase::Stopping(shutdown) = &mut self.phase else {
+            return;
+        };
+        let again = std::mem::replace(&mut shutdown.asked, true);
+        if !begun {
+            shutdown.foreground_decides = true;
+        } else if again && shutdown.kill_at.is_some() {
+            shutdown.hurry(self.now);
+            self.kill_everything();
         }
     }
 

@@ -5,9 +5,9 @@ use holdall_protocol::Millis;
 use holdall_protocol::control::Exit;
 use holdall_protocol::manifest::{Kind, OnUnhealthy, Restart};
 
+use crate::instance::{Instance, Policy, Turn};
 use crate::probing::{Finding, Probing};
 use crate::restart::Verdict;
-use crate::service::{Instance, Policy, Turn};
 use crate::state::{Live, Main, Next, Stage, State, Why};
 use crate::{Action, Note, Timestamp};
 

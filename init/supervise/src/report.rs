@@ -3,7 +3,7 @@
 use holdall_protocol::ServiceName;
 use holdall_protocol::control::{HealthKind, ServiceStatus, State as Reported, Status};
 
-use crate::service::Instance;
+use crate::instance::Instance;
 use crate::state::{State, word};
 use crate::supervisor::{Phase, Supervisor};
 use crate::{ServiceId, Timestamp};

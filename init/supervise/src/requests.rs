@@ -5,7 +5,7 @@ use holdall_protocol::{ServiceName, suggest};
 
 use crate::command::Goal;
 use crate::graph::Graph;
-use crate::service::{Input, Instance};
+use crate::instance::{Input, Instance};
 use crate::state::{Live, Stage, State};
 use crate::supervisor::{Phase, Supervisor};
 use crate::{Action, Command, ServiceId};
@@ -38,16 +38,17 @@ impl Supervisor {
         };
         let serial = self.requests.open(request, goal, &targets);
         match command {
-            Command::Start => self.step_all(self.graph.closure(&targets, Graph::needs), &Input::Up),
+            Command::Start => {
+                self.step_all(targets.clone(), &Input::Up);
+                self.bring_needs(&targets);
+            }
             Command::Stop => {
                 self.step_all(self.graph.closure(&targets, Graph::needed_by), &Input::Down);
             }
             Command::Restart => {
                 // Anew first: up, a target would count as being there already.
                 self.step_all(targets.clone(), &Input::Anew);
-                let mut needs = self.graph.closure(&targets, Graph::needs);
-                needs.retain(|id| targets.binary_search(id).is_err());
-                self.step_all(needs, &Input::Up);
+                self.bring_needs(&targets);
             }
         }
         for id in targets {
@@ -55,6 +56,17 @@ impl Supervisor {
         }
         let closed = self.requests.close_if_met(serial);
         self.done(closed);
+    }
+
+    /// Brings up what services need, as far as it does not come by itself: one
+    /// in backoff keeps its wait and its failures.
+    fn bring_needs(&mut self, targets: &[ServiceId]) {
+        let mut needs = self.graph.closure(targets, Graph::needs);
+        needs.retain(|id| {
+            let instance = self.services.get(id.index());
+            targets.binary_search(id).is_err() && instance.is_some_and(|i| !i.coming())
+        });
+        self.step_all(needs, &Input::Up);
     }
 
     fn step_all(&mut self, ids: Vec<ServiceId>, input: &Input) {

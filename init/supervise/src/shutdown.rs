@@ -23,6 +23,9 @@ pub(crate) struct Shutdown {
     /// Nothing of the box itself made it stop, so that the foreground
     /// command's code is the box's.
     pub(crate) foreground_decides: bool,
+    /// It was asked for from outside; asked again, it is made immediate. A
+    /// stop that the box began by itself is not hurried by the first request.
+    pub(crate) asked: bool,
     /// Everything left is killed then; none once that was done.
     pub(crate) kill_at: Option<Timestamp>,
     /// Init is gone then, whatever is left.
@@ -58,6 +61,7 @@ impl Shutdown {
         Self {
             code,
             foreground_decides: false,
+            asked: false,
             kill_at: Some(now + Millis(bound.0 - reserve.0)),
             exit_at: now + bound,
             below,

@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use holdall_protocol::control::Exit;
-use holdall_protocol::manifest::{Condition, Kind};
+use holdall_protocol::manifest::Kind;
 use holdall_protocol::{Manifest, Millis, ServiceName};
 
 use crate::command::Requests;
 use crate::foreground::{self, Foreground};
 use crate::graph::Graph;
-use crate::service::{Input, Instance, Turn};
+use crate::instance::{Input, Instance, Turn};
+use crate::relation::{Outward, Relation, Tally, count};
 use crate::shutdown::Shutdown;
-use crate::state::{Stage, State};
+use crate::state::State;
 use crate::timers::Timers;
 use crate::{Action, Event, Note, Options, ServiceId, Timestamp};
 
@@ -66,82 +66,6 @@ pub(crate) enum Phase {
     Stopping(Shutdown),
     /// `Exit` was said.
     Over,
-}
-
-/// What others see of a service, kept so that a change is told only to those
-/// whom it concerns: the work of a boot is linear in the dependencies.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Relation {
-    outward: Outward,
-    /// Dependencies that are not as they must be for a start.
-    unmet: usize,
-    /// Dependants that are leaving, and have to be gone before it.
-    before: usize,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Outward {
-    started: bool,
-    ready: bool,
-    done: bool,
-    leaving: bool,
-    occupied: bool,
-    /// It is essential and not as the box's readiness wants it.
-    holds_up: bool,
-    /// Nothing happens with it any more unless a client asks.
-    idle: bool,
-}
-
-impl Outward {
-    fn of(instance: &Instance) -> Self {
-        let leaving = instance.leaving();
-        let stage = instance.state.live().map(|live| live.stage);
-        let exit = match instance.state {
-            State::Exited { exit } => Some(exit),
-            State::Stopped
-            | State::Waiting
-            | State::Spawning
-            | State::Live(_)
-            | State::Stopping { .. }
-            | State::Killing { .. }
-            | State::Unreaped { .. }
-            | State::Clearing { .. }
-            | State::Backoff { .. }
-            | State::Fatal { .. } => None,
-        };
-        let done = exit.is_some_and(Exit::success);
-        let ready = match instance.policy.kind {
-            Kind::Daemon => matches!(stage, Some(Stage::Ready { .. })),
-            Kind::Oneshot => done,
-        };
-        let ended =
-            exit.is_some() || matches!(instance.state, State::Fatal { .. } | State::Waiting);
-        Self {
-            started: !leaving && (stage.is_some() || exit.is_some()),
-            ready: !leaving && ready,
-            done: !leaving && done,
-            leaving,
-            occupied: instance.state.occupied(),
-            holds_up: instance.policy.essential && !ready,
-            idle: instance.wanted && ended,
-        }
-    }
-
-    fn meets(self, condition: Condition) -> bool {
-        match condition {
-            Condition::Started => self.started,
-            Condition::Ready => self.ready,
-            Condition::Done => self.done,
-        }
-    }
-}
-
-/// How many services are so.
-#[derive(Debug, Clone, Copy, Default)]
-struct Tally {
-    occupied: usize,
-    holds_up: usize,
-    idle: usize,
 }
 
 impl Supervisor {
@@ -462,14 +386,5 @@ impl Supervisor {
         self.relations
             .get(id.index())
             .map_or(0, |relation| relation.unmet)
-    }
-}
-
-/// Keeps a count of things that are so.
-fn count(tally: &mut usize, was: bool, is: bool) {
-    match (was, is) {
-        (false, true) => *tally += 1,
-        (true, false) => *tally = tally.saturating_sub(1),
-        (false, false) | (true, true) => {}
     }
 }

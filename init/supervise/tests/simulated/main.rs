@@ -1,4 +1,8 @@
 //! The supervisor in a simulated world: fake children, a simulated clock.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a test that indexes wrongly shall fail"
+)]
 
 mod properties;
 mod scale;

@@ -106,6 +106,7 @@ pub(crate) struct World {
     queue: BTreeSet<(u64, u64, usize, u64, What)>,
     order: u64,
     stopping_since: Option<u64>,
+    asked: bool,
     hurried: bool,
     left_behind: BTreeSet<usize>,
     pub(crate) bound: u64,
@@ -136,6 +137,7 @@ impl World {
             queue: BTreeSet::new(),
             order: 0,
             stopping_since: None,
+            asked: false,
             hurried: false,
             left_behind: BTreeSet::new(),
             bound: manifest.init.stop_timeout.0.max(500),
@@ -144,8 +146,8 @@ impl World {
 
     /// Tells the supervisor something now.
     pub(crate) fn tell(&mut self, event: Event) {
-        if event == Event::Shutdown && self.stopping_since.is_some() {
-            self.hurried = true;
+        if event == Event::Shutdown {
+            self.hurried |= std::mem::replace(&mut self.asked, true);
         }
         self.supervisor.handle(Timestamp(self.now), event);
         self.obey();

@@ -191,3 +191,19 @@ fn a_box_of_the_command_alone_lives_as_long_as_it() {
     world.run_until(6000);
     assert_eq!(world.exit.map(|(_, code)| code), Some(4));
 }
+
+#[test]
+fn a_first_request_does_not_hurry_a_stop_that_the_command_began() {
+    let mut manifest = manifest(&[("redis", &[])]);
+    manifest.services[0].stop.timeout = holdall_protocol::Millis(3000);
+    let saving = Program {
+        obeys: Some(2000),
+        ..Program::default()
+    };
+    let odd = [("redis", saving), (FOREGROUND, ends(1000, 7))];
+    let mut world = boot_with(&manifest, &odd, AT_ONCE);
+    world.run_until(1500);
+    world.tell(Event::Shutdown);
+    world.run_until(5000);
+    assert_eq!(world.exit, Some((3003, 7)), "redis had the time to save");
+}

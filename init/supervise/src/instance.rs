@@ -1,0 +1,142 @@
+//! One service as it is now, and what can happen to it.
+
+use std::collections::VecDeque;
+
+use holdall_protocol::Millis;
+use holdall_protocol::control::Exit;
+use holdall_protocol::manifest::{Backoff, GiveUp, Kind, OnUnhealthy, Restart, Service, Stop};
+
+use crate::probing::Schedule;
+use crate::restart::Restarts;
+use crate::state::State;
+use crate::{Action, Note, ServiceId, Timestamp};
+
+/// What can happen to a service.
+#[derive(Debug, Clone)]
+pub(crate) enum Input {
+    Up,
+    Down,
+    Anew,
+    Go,
+    Halt { timeout: Millis },
+    Kill,
+    Timer,
+    Spawned { pid: u32 },
+    SpawnFailed { reason: String, code: u8 },
+    Exited { exit: Exit },
+    Cleared,
+    Probed { outcome: Result<(), String> },
+}
+
+/// What the manifest says of it, as far as decisions need it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Policy {
+    pub(crate) kind: Kind,
+    pub(crate) essential: bool,
+    pub(crate) stop: Stop,
+    pub(crate) restart: Restart,
+    pub(crate) backoff: Backoff,
+    pub(crate) give_up: GiveUp,
+    pub(crate) on_unhealthy: OnUnhealthy,
+    pub(crate) probes: Option<Schedule>,
+}
+
+impl From<&Service> for Policy {
+    fn from(service: &Service) -> Self {
+        let health = service
+            .health
+            .as_ref()
+            .filter(|_| service.kind == Kind::Daemon);
+        Self {
+            kind: service.kind,
+            essential: service.essential,
+            stop: service.stop,
+            restart: service.restart,
+            backoff: service.backoff,
+            give_up: service.give_up,
+            on_unhealthy: service.on_unhealthy,
+            probes: health.map(Schedule::from),
+        }
+    }
+}
+
+/// One service as it is now.
+#[derive(Debug, Clone)]
+pub(crate) struct Instance {
+    pub(crate) id: ServiceId,
+    pub(crate) policy: Policy,
+    pub(crate) state: State,
+    /// It is meant to be up.
+    pub(crate) wanted: bool,
+    /// Its process is to end and another to follow.
+    pub(crate) anew: bool,
+    /// When it came to the state that is reported.
+    pub(crate) entered: Timestamp,
+    /// Times it was started, or an attempt was made.
+    pub(crate) starts: u32,
+    pub(crate) last_exit: Option<Exit>,
+    /// The words of its newest failed probe or failed start.
+    pub(crate) message: Option<String>,
+    pub(crate) restarts: Restarts,
+}
+
+/// The time, and where actions go.
+pub(crate) struct Turn<'t> {
+    pub(crate) now: Timestamp,
+    pub(crate) actions: &'t mut VecDeque<Action>,
+}
+
+impl Turn<'_> {
+    pub(crate) fn act(&mut self, action: Action) {
+        self.actions.push_back(action);
+    }
+
+    pub(crate) fn note(&mut self, note: Note) {
+        self.act(Action::Note(note));
+    }
+}
+
+impl Instance {
+    /// A service that is down.
+    pub(crate) fn new(id: ServiceId, service: &Service, seed: u64) -> Self {
+        // Services of one box must not draw the same jitter.
+        let seed = seed ^ u64::from(id.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Self {
+            id,
+            policy: Policy::from(service),
+            state: State::Stopped,
+            wanted: false,
+            anew: false,
+            entered: Timestamp::default(),
+            starts: 0,
+            last_exit: None,
+            message: None,
+            restarts: Restarts::new(seed),
+        }
+    }
+
+    /// Whether it has a process that is to end.
+    pub(crate) fn leaving(&self) -> bool {
+        self.state.occupied() && self.ends()
+    }
+
+    /// How often it was started again.
+    pub(crate) fn restarted(&self) -> u32 {
+        self.starts.saturating_sub(1)
+    }
+
+    /// Whether it is on its way up, or is up, without anybody's help.
+    pub(crate) fn coming(&self) -> bool {
+        self.wanted && !matches!(self.state, State::Exited { .. } | State::Fatal { .. })
+    }
+
+    /// Whether a service that exited so is a oneshot that is done.
+    pub(crate) fn done(&self, exit: Exit) -> bool {
+        self.policy.kind == Kind::Oneshot && exit.success()
+    }
+
+    /// Whether the process it has (as the caller knows) is to end.
+    pub(crate) fn ends(&self) -> bool {
+        !self.wanted || self.anew
+    }
+}
