@@ -562,6 +562,15 @@ fn broken_tars_are_refused() {
 }
 
 #[test]
+fn a_last_entry_without_padding_is_whole() {
+    // umoci insert writes such; Go reads it.
+    let tar = Tar::new().file("a", b"12345").finish();
+    let jail = Jail::new();
+    jail.unpack(&tar[..517]).expect("unpacks");
+    assert_eq!(listing(&jail.root()), ["a 5 bytes"]);
+}
+
+#[test]
 fn paths_too_long_or_too_deep_are_refused() {
     let long = "x".repeat(256);
     let text = Jail::new().refusal(Tar::new().pax(&[("path", long.as_bytes())]).file("f", b""));

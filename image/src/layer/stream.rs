@@ -369,23 +369,34 @@ impl<R: Read> TarReader<R> {
         Ok(body)
     }
 
+    /// Passes over what is left of the content, which must be there, and its
+    /// padding, which umoci leaves out at the very end.
     fn skip_content(&mut self) -> Result<(), TarError> {
-        let mut left = std::mem::take(&mut self.left) + std::mem::take(&mut self.padding);
-        let mut sink = [0_u8; 8192];
-        while left > 0 {
-            let want = usize::try_from(left).unwrap_or(usize::MAX).min(sink.len());
-            let read = match sink.get_mut(..want) {
-                Some(part) => self.read_some(part)?,
-                None => 0,
-            };
-            if read == 0 {
-                return Err(TarError::Truncated {
-                    offset: self.offset,
-                });
-            }
-            left -= read as u64;
+        let content = std::mem::take(&mut self.left);
+        if self.skip(content)? < content {
+            return Err(TarError::Truncated {
+                offset: self.offset,
+            });
         }
-        Ok(())
+        let padding = std::mem::take(&mut self.padding);
+        self.skip(padding).map(drop)
+    }
+
+    /// Reads so many bytes, fewer at the end of the stream; how many it read.
+    fn skip(&mut self, count: u64) -> Result<u64, TarError> {
+        let mut sink = [0_u8; 8192];
+        let mut skipped = 0;
+        while skipped < count {
+            let want = usize::try_from(count - skipped)
+                .unwrap_or(usize::MAX)
+                .min(sink.len());
+            match sink.get_mut(..want).map(|part| self.read_some(part)) {
+                Some(Ok(0)) | None => break,
+                Some(Ok(read)) => skipped += read as u64,
+                Some(Err(error)) => return Err(error),
+            }
+        }
+        Ok(skipped)
     }
 
     /// Fills the block; false where the stream ends before its first byte.
