@@ -159,10 +159,10 @@ mod tests {
 
     #[test]
     fn the_table_is_aligned() {
-        let service = |name: &str, state, pid| ServiceStatus {
+        let service = |name: &str, state, pid: Option<u32>| ServiceStatus {
             name: name.parse().expect("a name"),
             state,
-            health: Some(HealthState::Healthy).filter(|_| pid != None),
+            health: Some(HealthState::Healthy).filter(|_| pid.is_some()),
             pid,
             since: Millis(3_000),
             restarts: 2,

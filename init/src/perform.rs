@@ -321,7 +321,7 @@ impl Pid1 {
         }
         let now = self.now;
         if let Some(sink) = self.log.sink() {
-            sink.finish(now, Millis(1000));
+            sink.finish(now);
         }
         Some(code)
     }

@@ -118,7 +118,7 @@ impl Client {
         wanted
     }
 
-    fn hears(&self) -> bool {
+    pub(crate) fn hears(&self) -> bool {
         match self.state {
             State::Greeting | State::Exec(_) => true,
             State::Idle => self.out.is_empty(),

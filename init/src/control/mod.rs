@@ -158,7 +158,9 @@ impl Control {
         } else if flags.contains(EpollFlags::EPOLLRDHUP) {
             input = Input::Closed;
         }
-        if matches!(input, Input::Closed) || flags.intersects(gone) {
+        // What came before the hang-up is still heard: its end is read last.
+        let deaf = flags.intersects(gone) && !client.hears();
+        if matches!(input, Input::Closed) || deaf {
             return self.close(poll, id);
         }
         // Something came, or it took its answer and is heard again.

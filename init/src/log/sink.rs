@@ -28,6 +28,10 @@ const MAX: usize = 256 * 1024;
 /// A reader that takes nothing for this long is stuck.
 const STUCK_AFTER: Millis = Millis(1000);
 
+/// Pieces that a reader may take the last words in: all that can wait, in the
+/// smallest pieces that a pipe gives room for.
+const LAST_PIECES: usize = MAX / PIPE_BUF * 2;
+
 /// A pipe takes as much at once or blocks.
 const PIPE_BUF: usize = 4096;
 
@@ -190,14 +194,15 @@ impl Sink {
         }
     }
 
-    /// Gives the reader up to `limit` to take the last words before the exit.
-    pub(crate) fn finish(&mut self, now: Timestamp, limit: Millis) {
+    /// The last words before the exit: waits for a reader that reads, and not
+    /// for one that takes nothing for [`STUCK_AFTER`].
+    pub(crate) fn finish(&mut self, now: Timestamp) {
         self.flush(now);
-        let mut rounds = limit.0 / 10;
-        while self.waiting() > 0 && rounds > 0 {
+        let patience = u16::try_from(STUCK_AFTER.0).unwrap_or(u16::MAX);
+        for _ in 0..LAST_PIECES {
             let mut ready = [PollFd::new(self.fd.as_fd(), PollFlags::POLLOUT)];
-            if poll(&mut ready, PollTimeout::from(10_u8)) == Ok(0) {
-                rounds -= 1;
+            if self.waiting() == 0 || poll(&mut ready, PollTimeout::from(patience)) == Ok(0) {
+                return;
             }
             self.flush(now);
         }

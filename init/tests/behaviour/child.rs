@@ -1,0 +1,100 @@
+//! The state in which a service finds itself.
+
+use std::process::Stdio;
+
+use crate::world::Setup;
+
+const AUDIT: &str = r#"
+    [service.audit]
+    type = "oneshot"
+    command = "/usr/bin/python3 PROGRAM"
+"#;
+
+fn audit(setup: Setup) -> String {
+    let mut init = setup.start();
+    init.wait_for("audit ends");
+    assert_eq!(init.stop(), Some(0));
+    let lines = init.seen.lines().filter(|line| line.starts_with("audit"));
+    let lines: Vec<_> = lines.filter_map(|line| line.split_once(" | ")).collect();
+    lines
+        .into_iter()
+        .map(|(_, text)| format!("{text}\n"))
+        .collect()
+}
+
+#[test]
+fn a_service_starts_clean_whatever_init_inherited() {
+    let config = AUDIT.replace("PROGRAM", &crate::world::program("audit.py"));
+    let clean = audit(Setup::new(&config));
+    let dirty = "trap '' INT PIPE HUP CHLD XFSZ; exec 7</dev/null 8>&1; umask 077; exec \"$@\"";
+    let blocked = crate::world::program("blocked.py");
+    for pid1 in [false, true] {
+        let setup =
+            Setup::new(&config).by(&["bash", "-c", dirty, "bash", "/usr/bin/python3", &blocked]);
+        let setup = if pid1 { setup.as_pid1() } else { setup };
+        let found = audit(setup);
+        assert_eq!(found, clean);
+    }
+    for expected in [
+        "blocked 0000000000000000",
+        "ignored 0000000000000000",
+        "descriptors 0=/dev/null 1=pipe 2=pipe",
+        "leads its session and group: True True",
+        "umask 022",
+        "directory /",
+        "soft locks limit is set: True",
+        "HOLDALL_SERVICE=audit",
+        "NOTIFY_SOCKET=None",
+        "LISTEN_FDS=None",
+    ] {
+        assert!(clean.contains(expected), "{expected:?} in\n{clean}");
+    }
+}
+
+#[test]
+fn closed_standard_descriptors_are_no_danger() {
+    let mut init = Setup::new("[service.app]\ncommand = \"sleep 1000\"\n")
+        .by(&["bash", "-c", "exec 0<&- 1>&- 2>&-; exec \"$@\"", "bash"])
+        .stdout(Stdio::null())
+        .start();
+    crate::world::eventually("the service runs", || {
+        init.ask(&["health", "--ready"])
+            .status
+            .success()
+            .then_some(())
+    });
+    assert_eq!(init.stop(), Some(0));
+}
+
+#[test]
+fn a_service_becomes_its_user_and_can_open_its_own_stdout() {
+    let mut init = Setup::new(
+        r#"
+        [service.app]
+        command = "sh -c 'id -un; echo $HOME $USER; echo opened > /dev/stdout; exec sleep 1000'"
+        user = "daemon"
+        "#,
+    )
+    .start();
+    init.wait_for("| daemon\n");
+    init.wait_for("/usr/sbin daemon\n");
+    init.wait_for("opened");
+    assert_eq!(init.stop(), Some(0));
+}
+
+#[test]
+fn the_services_own_environment_goes_over_the_boxes() {
+    let mut init = Setup::new(
+        r#"
+        [service.app]
+        command = "sh -c 'echo $COLOUR $SHAPE $HOME; exec sleep 1000'"
+        user = "daemon"
+        env = { COLOUR = "red", HOME = "/elsewhere" }
+        "#,
+    )
+    .env("COLOUR", "blue")
+    .env("SHAPE", "round")
+    .start();
+    init.wait_for("red round /elsewhere\n");
+    assert_eq!(init.stop(), Some(0));
+}

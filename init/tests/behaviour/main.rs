@@ -1,0 +1,16 @@
+//! What the built init does to real processes. Each test runs one of its own,
+//! in a folder of its own, and fails if it leaves a process behind.
+
+mod boot;
+mod child;
+mod control;
+mod exec;
+mod foreground;
+mod health;
+mod kill;
+mod logs;
+mod sockets;
+mod start;
+mod stop;
+mod wire;
+mod world;
