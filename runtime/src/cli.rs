@@ -2,7 +2,17 @@
 
 use std::process::ExitCode;
 
+mod arguments;
+mod journal;
+mod verbs;
+use arguments::Arguments;
+
 /// Runs one verb.
 pub(crate) fn main() -> ExitCode {
-    ExitCode::FAILURE
+    let arguments = match Arguments::parse(std::env::args_os().skip(1)) {
+        Ok(arguments) => arguments,
+        Err(error) => return journal::usage(&error),
+    };
+    journal::begin(&arguments);
+    ExitCode::from(verbs::run(arguments))
 }

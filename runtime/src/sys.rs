@@ -8,8 +8,10 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
+mod minding;
 mod mount;
 mod process;
+pub(crate) use minding::*;
 pub(crate) use mount::*;
 pub(crate) use process::*;
 
@@ -207,5 +209,41 @@ pub(crate) fn new_session_keyring(name: &CStr) -> Result<()> {
     const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
     // SAFETY: the name is NUL-terminated and outlives the call.
     check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) })?;
+    Ok(())
+}
+
+/// One of the standard descriptors, if it is open.
+pub(crate) fn standard(number: RawFd) -> Result<BorrowedFd<'static>> {
+    if !(0..3).contains(&number) {
+        return Err(Errno::EBADF);
+    }
+    // SAFETY: F_GETFD reads a flag and touches no memory.
+    check(libc::c_long::from(unsafe {
+        libc::fcntl(number, libc::F_GETFD)
+    }))?;
+    // SAFETY: it is open (just checked), and the runtime never closes its
+    // standard descriptors, only replaces them.
+    Ok(unsafe { BorrowedFd::borrow_raw(number) })
+}
+
+/// Lets an inherited descriptor survive exec.
+pub(crate) fn keep_at_exec(number: RawFd) -> Result<()> {
+    // SAFETY: F_SETFD takes an integer.
+    check(libc::c_long::from(unsafe {
+        libc::fcntl(number, libc::F_SETFD, 0)
+    }))?;
+    Ok(())
+}
+
+/// Copies a descriptor to a number that nobody uses any more, closed at exec.
+pub(crate) fn dup_to_cloexec(from: BorrowedFd<'_>, to: RawFd) -> Result<()> {
+    if from.as_raw_fd() == to {
+        return Ok(());
+    }
+    // SAFETY: dup3 touches no memory; the number's owner never uses it again
+    // (the caller is about to exec).
+    check(libc::c_long::from(unsafe {
+        libc::dup3(from.as_raw_fd(), to, libc::O_CLOEXEC)
+    }))?;
     Ok(())
 }

@@ -1,14 +1,385 @@
-//! Control groups.
+//! Control groups, of version 1, 2 or both at once. No controller is assumed:
+//! what nobody asked for is left out, and what was asked for and isn't there
+//! is an error.
+//!
+//! Where version 2 is mounted, even without controllers beside version 1, the
+//! container is cloned straight into a cgroup of it: `cgroup.kill` then ends
+//! everything at once.
 
-use std::path::PathBuf;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
+
+use super::plan::CgroupMount;
+use super::spec::Resources;
+use crate::sys;
+
+mod devices;
+mod layout;
+mod limits;
+pub(crate) use layout::Layout;
+
+/// How often a removal is tried while the kernel still counts dying tasks,
+/// and how long each wait is, in milliseconds: 2 s in all. Past it somebody
+/// else holds the cgroup.
+const REMOVE_TRIES: u32 = 200;
+const REMOVE_WAIT: u16 = 10;
+
+/// Why a cgroup can't be made, joined or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum CgroupError {
+    /// A path that leaves the hierarchy, or systemd's form.
+    #[error("cannot use the cgroup path {0:?}")]
+    Path(String),
+    /// A controller that this host doesn't have.
+    #[error("cannot limit {what}: the host has no {controller} controller")]
+    NoController {
+        /// The limit.
+        what: String,
+        /// Who would enforce it.
+        controller: String,
+    },
+    /// A file or directory of the hierarchy.
+    #[error("cannot {verb} {}", .path.display())]
+    File {
+        /// What was tried.
+        verb: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A device rule that can't be compiled.
+    #[error("cannot set the device rules")]
+    Devices(#[source] nix::Error),
+}
+
+pub(super) fn failed(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CgroupError {
+    let path = path.to_owned();
+    move |source| CgroupError::File { verb, path, source }
+}
 
 /// The cgroups of one container.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Membership {
     /// In the version 2 hierarchy.
     pub(crate) v2: Option<PathBuf>,
-    /// In hierarchies of version 1.
-    pub(crate) v1: Vec<PathBuf>,
+    /// In hierarchies of version 1: mount point's name, other names, path.
+    pub(crate) v1: Vec<V1Member>,
+}
+
+/// One cgroup of version 1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct V1Member {
+    /// The hierarchy's directory name, such as `cpu,cpuacct`.
+    pub(crate) name: String,
+    /// Its controllers.
+    pub(crate) controllers: Vec<String>,
+    /// The container's directory.
+    pub(crate) path: PathBuf,
+}
+
+/// Makes a container's cgroups and sets its limits. Undone on failure.
+pub(crate) fn create(
+    layout: &Layout,
+    wanted: &str,
+    resources: Option<&Resources>,
+) -> Result<Membership, CgroupError> {
+    let relative = check_path(wanted)?;
+    let mut membership = Membership::default();
+    match fill(layout, &relative, resources, &mut membership) {
+        Ok(()) => Ok(membership),
+        Err(error) => {
+            if let Err(second) = membership.remove() {
+                log::warn!("{}", super::apply::chain(&second));
+            }
+            Err(error)
+        }
+    }
+}
+
+fn fill(
+    layout: &Layout,
+    relative: &Path,
+    resources: Option<&Resources>,
+    membership: &mut Membership,
+) -> Result<(), CgroupError> {
+    let limits = limits::of(resources);
+    let rules = resources.map_or(&[][..], |resources| &resources.devices);
+    let device_hierarchy = layout.v1_of("devices");
+    let mut controllers: Vec<&str> = limits.iter().map(|limit| limit.controller).collect();
+    if !rules.is_empty() && device_hierarchy.is_some() {
+        controllers.push("devices");
+    }
+    if layout.v2.is_none() {
+        // The only way to stop everything at once.
+        controllers.push("freezer");
+    }
+    for hierarchy in &layout.v1 {
+        if !hierarchy
+            .controllers
+            .iter()
+            .any(|name| controllers.contains(&name.as_str()))
+        {
+            continue;
+        }
+        let path = hierarchy.mount.join(relative);
+        make(&path)?;
+        membership.v1.push(V1Member {
+            name: hierarchy.name.clone(),
+            controllers: hierarchy.controllers.clone(),
+            path,
+        });
+    }
+    if let Some(v2) = &layout.v2 {
+        let path = v2.mount.join(relative);
+        let used: Vec<&str> = limits
+            .iter()
+            .map(|limit| limit.controller)
+            .filter(|name| layout.v1_of(name).is_none())
+            .filter(|name| v2.controllers.iter().any(|known| known == name))
+            .collect();
+        make(&path)?;
+        layout::enable(&v2.mount, relative, &used)?;
+        membership.v2 = Some(path);
+    }
+    limits::write(&limits, membership, layout)?;
+    if let Some(resources) = resources {
+        limits::write_unified(&resources.unified, membership)?;
+    }
+    if !rules.is_empty() {
+        devices::restrict(rules, membership)?;
+    }
+    Ok(())
+}
+
+/// `/a/b` or `a/b`, below the hierarchy's root.
+fn check_path(wanted: &str) -> Result<PathBuf, CgroupError> {
+    let error = || CgroupError::Path(wanted.to_owned());
+    let relative = PathBuf::from(wanted.trim_matches('/'));
+    let plain = relative
+        .components()
+        .all(|c| matches!(c, std::path::Component::Normal(_)));
+    if !plain || relative.as_os_str().is_empty() || wanted.contains([':', '\n', '\0']) {
+        return Err(error());
+    }
+    Ok(relative)
+}
+
+fn make(path: &Path) -> Result<(), CgroupError> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(failed("make", parent))?;
+    }
+    match fs::create_dir(path) {
+        // Docker makes it beforehand in some versions, and a cgroup that is
+        // empty is as good as new.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        other => other.map_err(failed("make", path)),
+    }
+}
+
+impl Membership {
+    /// The version 2 directory, for a clone into it.
+    pub(crate) fn open_v2(&self) -> Result<Option<OwnedFd>, CgroupError> {
+        self.v2
+            .as_ref()
+            .map(|path| {
+                fs::File::open(path)
+                    .map(OwnedFd::from)
+                    .map_err(failed("open", path))
+            })
+            .transpose()
+    }
+
+    /// Puts a process into the version 1 cgroups.
+    pub(crate) fn join_v1(&self, pid: Pid) -> Result<(), CgroupError> {
+        self.v1
+            .iter()
+            .try_for_each(|member| join(&member.path, pid))
+    }
+
+    /// Puts a process into the version 2 cgroup; for a kernel that can't
+    /// clone into one.
+    pub(crate) fn join_v2(&self, pid: Pid) -> Result<(), CgroupError> {
+        self.v2.as_ref().map_or(Ok(()), |path| join(path, pid))
+    }
+
+    /// What the container sees of them.
+    pub(crate) fn mounts(&self) -> Vec<CgroupMount> {
+        let alone = self.v1.is_empty();
+        let mut mounts: Vec<CgroupMount> = self
+            .v1
+            .iter()
+            .map(|member| CgroupMount {
+                source: member.path.clone(),
+                name: member.name.clone(),
+                aliases: member
+                    .controllers
+                    .iter()
+                    .filter(|name| **name != member.name)
+                    .cloned()
+                    .collect(),
+            })
+            .collect();
+        if let Some(path) = &self.v2 {
+            let name = if alone {
+                String::new()
+            } else {
+                "unified".to_owned()
+            };
+            mounts.push(CgroupMount {
+                source: path.clone(),
+                name,
+                aliases: Vec::new(),
+            });
+        }
+        mounts
+    }
+
+    /// Every process in them, sub-cgroups included.
+    pub(crate) fn pids(&self) -> Vec<Pid> {
+        let Some(path) = self.any() else {
+            return Vec::new();
+        };
+        let mut pids = Vec::new();
+        collect(path, &mut pids);
+        pids.sort_unstable();
+        pids.dedup();
+        pids
+    }
+
+    fn any(&self) -> Option<&Path> {
+        self.v2
+            .as_deref()
+            .or_else(|| self.v1.first().map(|member| member.path.as_path()))
+    }
+
+    /// Sends a signal to every process in them.
+    pub(crate) fn signal(&self, signal: i32) {
+        if signal == libc::SIGKILL
+            && let Some(path) = &self.v2
+            && fs::write(path.join("cgroup.kill"), "1").is_ok()
+        {
+            return;
+        }
+        // Repeated, since a fork may outrun one round; a fork bomb is slower
+        // than a hundred.
+        for _ in 0..100 {
+            let pids = self.pids();
+            for pid in &pids {
+                // A handle, then the check that it is still one of ours: the
+                // number may be somebody else's by now.
+                if let Ok(process) = sys::pidfd_open(*pid)
+                    && self.pids().contains(pid)
+                    && let Err(errno) = sys::pidfd_kill(process.as_fd(), signal)
+                {
+                    log::debug!("cannot signal {pid}: {errno}");
+                }
+            }
+            if pids.is_empty() || signal != libc::SIGKILL {
+                return;
+            }
+        }
+    }
+
+    /// Removes them with everything below. What is gone already is fine.
+    pub(crate) fn remove(&self) -> Result<(), CgroupError> {
+        let paths = self
+            .v2
+            .iter()
+            .chain(self.v1.iter().map(|member| &member.path));
+        let mut first = Ok(());
+        for path in paths {
+            let removed = remove(path);
+            if first.is_ok() {
+                first = removed;
+            }
+        }
+        first
+    }
+}
+
+fn join(cgroup: &Path, pid: Pid) -> Result<(), CgroupError> {
+    let path = cgroup.join("cgroup.procs");
+    fs::write(&path, pid.to_string()).map_err(failed("join", cgroup))
+}
+
+fn collect(path: &Path, pids: &mut Vec<Pid>) {
+    if let Ok(text) = fs::read_to_string(path.join("cgroup.procs")) {
+        pids.extend(
+            text.lines()
+                .filter_map(|line| line.parse().ok())
+                .map(Pid::from_raw),
+        );
+    }
+    for child in children(path) {
+        collect(&child, pids);
+    }
+}
+
+fn children(path: &Path) -> Vec<PathBuf> {
+    fs::read_dir(path)
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+fn remove(path: &Path) -> Result<(), CgroupError> {
+    let mut tries = 0;
+    loop {
+        match fs::remove_dir(path) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            // Sub-cgroups, or tasks that are ending.
+            Err(error) if error.kind() == ErrorKind::ResourceBusy && tries < REMOVE_TRIES => {
+                for child in children(path) {
+                    remove(&child)?;
+                }
+                tries += 1;
+                if tries > 1 {
+                    wait_for_change(path);
+                }
+            }
+            Err(error) => return Err(failed("remove", path)(error)),
+        }
+    }
+}
+
+/// Waits until the kernel reports that the population changed, or a little.
+fn wait_for_change(path: &Path) {
+    let timeout = PollTimeout::from(REMOVE_WAIT);
+    let events = fs::File::open(path.join("cgroup.events"));
+    let waited = match &events {
+        Ok(file) => poll(
+            &mut [PollFd::new(file.as_fd(), PollFlags::POLLPRI)],
+            timeout,
+        ),
+        // Version 1 has no such file.
+        Err(_) => poll(&mut [], timeout),
+    };
+    if let Err(errno) = waited {
+        log::debug!("cannot wait for {}: {errno}", path.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cgroup_path_stays_below_the_root() {
+        assert_eq!(check_path("/docker/abc").unwrap(), Path::new("docker/abc"));
+        for bad in ["", "/", "../x", "a/../b", "system.slice:docker:abc"] {
+            assert!(check_path(bad).is_err(), "{bad:?}");
+        }
+    }
 }

@@ -4,11 +4,30 @@
 //! inside the new container, and led from outside by `create`. The order of
 //! the steps is the whole point; `plan` holds it.
 
+mod apply;
 mod cgroup;
+mod channel;
 pub mod client;
+mod console;
+pub(crate) mod create;
 pub mod defaults;
+pub(crate) mod foreground;
+mod hooks;
+pub(crate) mod lifecycle;
+mod mounts;
 pub mod overlay;
+mod plan;
+mod prepare;
+mod privileges;
+mod program;
 pub(crate) mod report;
+mod rootfs;
+pub(crate) mod seal;
 pub mod seccomp;
 pub mod spec;
 pub mod state;
+
+/// An error and its causes in one line.
+pub(crate) fn describe_error(error: &dyn std::error::Error) -> String {
+    apply::chain(error)
+}

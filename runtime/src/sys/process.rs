@@ -222,3 +222,19 @@ pub(crate) fn reset_signals() -> Result<()> {
     }
     nix::sys::signal::SigSet::empty().thread_set_mask()
 }
+
+/// Takes one capability out of the bounding set.
+pub(crate) fn drop_bounding(capability: u8) -> Result<()> {
+    // SAFETY: PR_CAPBSET_DROP takes integers only.
+    let done = unsafe {
+        libc::prctl(
+            libc::PR_CAPBSET_DROP,
+            libc::c_ulong::from(capability),
+            0,
+            0,
+            0,
+        )
+    };
+    check(libc::c_long::from(done))?;
+    Ok(())
+}

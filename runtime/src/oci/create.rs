@@ -1,0 +1,483 @@
+//! Makes a container, from the outside: prepares what the host has to give,
+//! clones, answers the child, and undoes everything if that fails.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::{Pid, mkfifo};
+
+use super::apply::{Child, StartBy, chain};
+use super::cgroup::{self, CgroupError, Layout, Membership};
+use super::channel::{Channel, ChannelError, Message};
+use super::console::{self, ConsoleError};
+use super::hooks::{self, HookError};
+use super::mounts::Mask;
+use super::plan::{self, Plan, PlanError, Surroundings};
+use super::prepare::{self, PrepareError, Prepared};
+use super::privileges::{self, PrivilegeError};
+use super::seccomp::{Filter, SeccompError};
+use super::spec::{NamespaceType, Spec, VERSION};
+use super::state::{Folder, Identity, Record, State, StateError, Status, now_rfc3339};
+use crate::sys::{self, Cloned};
+
+/// Why there is no container.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CreateError {
+    #[error("cannot read {}", .path.display())]
+    Config {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot understand {}", .path.display())]
+    Syntax {
+        path: PathBuf,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("cannot use version {0:?} of the runtime specification")]
+    Version(String),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    #[error(transparent)]
+    Seccomp(#[from] SeccompError),
+    #[error(transparent)]
+    Privilege(#[from] PrivilegeError),
+    #[error(transparent)]
+    Hook(#[from] HookError),
+    #[error(transparent)]
+    Console(#[from] ConsoleError),
+    #[error("cannot clone the container's first process")]
+    Clone(#[source] Errno),
+    #[error("cannot set up the first process from outside")]
+    Outside(#[source] io::Error),
+    /// The child's own words.
+    #[error("{message}")]
+    Child { message: String, code: u8 },
+    #[error("cannot tell why the first process ended")]
+    ChildGone,
+    #[error(transparent)]
+    Channel(ChannelError),
+    #[error("cannot write the pid file {}", .path.display())]
+    PidFile {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl CreateError {
+    /// The exit code that says as much as one number can.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Child { code, .. } => *code,
+            _ => 125,
+        }
+    }
+}
+
+impl From<ChannelError> for CreateError {
+    fn from(error: ChannelError) -> Self {
+        match error {
+            ChannelError::Gone => Self::ChildGone,
+            other => Self::Channel(other),
+        }
+    }
+}
+
+/// What to make.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) id: String,
+    /// Absolute.
+    pub(crate) bundle: PathBuf,
+    /// `config.json`, read and understood.
+    pub(crate) config: Config,
+    /// Where state is kept; none for a container that leaves no trace.
+    pub(crate) state_root: Option<PathBuf>,
+    pub(crate) console_socket: Option<PathBuf>,
+    pub(crate) rootfs: Option<OwnedFd>,
+    /// Descriptors from 3 on that the program gets.
+    pub(crate) preserve: i32,
+    /// Whether the caller stays and starts it itself.
+    pub(crate) attached: bool,
+    /// Whether to join a new session of cgroups at all.
+    pub(crate) cgroups: bool,
+}
+
+/// A configuration and its text.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) spec: Spec,
+    pub(crate) text: Vec<u8>,
+}
+
+impl Config {
+    /// Reads a configuration and checks what needs no host.
+    pub(crate) fn read(path: &Path) -> Result<Self, CreateError> {
+        let text = fs::read(path).map_err(|source| CreateError::Config {
+            path: path.to_owned(),
+            source,
+        })?;
+        let spec: Spec = serde_json::from_slice(&text).map_err(|source| CreateError::Syntax {
+            path: path.to_owned(),
+            source,
+        })?;
+        let major = spec.oci_version.split('.').next();
+        if major != VERSION.split('.').next() {
+            return Err(CreateError::Version(spec.oci_version));
+        }
+        if let Some(process) = &spec.process {
+            privileges::check(process)?;
+        }
+        Ok(Self { spec, text })
+    }
+}
+
+/// A container whose process waits to be started.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) pid: Pid,
+    pub(crate) pidfd: OwnedFd,
+    pub(crate) channel: Channel,
+    pub(crate) state: State,
+    /// The terminal's master, if there is one and nobody took it.
+    pub(crate) console: Option<OwnedFd>,
+    pub(crate) made: Made,
+}
+
+/// What exists because of a container and goes with it.
+#[derive(Debug, Default)]
+pub(crate) struct Made {
+    pub(crate) cgroup: Membership,
+    pub(crate) folder: Option<Folder>,
+}
+
+impl Made {
+    /// Takes everything back, whatever part fails; the first failure is told.
+    pub(crate) fn undo(self) -> Result<(), CreateError> {
+        self.cgroup.signal(libc::SIGKILL);
+        let cgroup = self.cgroup.remove();
+        let folder = self.folder.map_or(Ok(()), Folder::remove);
+        cgroup?;
+        Ok(folder?)
+    }
+}
+
+/// Makes a container. On failure nothing of it is left.
+pub(crate) fn create(mut request: Request) -> Result<Waiting, CreateError> {
+    clamp_limits(&mut request.config.spec);
+    let mut made = Made::default();
+    match build(&mut request, &mut made) {
+        Ok((pid, pidfd, channel, state, console)) => Ok(Waiting {
+            pid,
+            pidfd,
+            channel,
+            state,
+            console,
+            made,
+        }),
+        Err(error) => {
+            if let Err(second) = made.undo() {
+                log::error!("{}", chain(&second));
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Our own default limits are lowered to what can be had, and said once.
+fn clamp_limits(spec: &mut Spec) {
+    if !spec.annotations.contains_key(super::defaults::CLAMP_LIMITS) {
+        return;
+    }
+    if let Some(process) = &mut spec.process {
+        let lowered = privileges::clamp(process);
+        if !lowered.is_empty() {
+            log::warn!(
+                "lowered limits that this host doesn't grant: {}",
+                lowered.join(", ")
+            );
+        }
+    }
+}
+
+type Parts = (Pid, OwnedFd, Channel, State, Option<OwnedFd>);
+
+fn build(request: &mut Request, made: &mut Made) -> Result<Parts, CreateError> {
+    let spec = &request.config.spec;
+    let root_path = match &spec.root {
+        Some(root) => request.bundle.join(&root.path),
+        None => request.bundle.join("rootfs"),
+    };
+    if let Some(root) = &request.state_root {
+        made.folder = Some(Folder::create(root, &request.id)?);
+    }
+    if request.cgroups {
+        let linux = spec.linux.as_ref();
+        let wanted = linux
+            .and_then(|linux| linux.cgroups_path.clone())
+            .filter(|path| !path.is_empty())
+            .unwrap_or_else(|| format!("holdall-{}", request.id));
+        let resources = linux.and_then(|linux| linux.resources.as_ref());
+        made.cgroup = cgroup::create(&Layout::detect()?, &wanted, resources)?;
+    }
+    let mut record = Record {
+        version: Record::VERSION,
+        id: request.id.clone(),
+        oci_version: spec.oci_version.clone(),
+        bundle: request.bundle.clone(),
+        rootfs: root_path.clone(),
+        created: now_rfc3339(),
+        process: None,
+        cgroup: made.cgroup.clone(),
+        annotations: spec.annotations.clone(),
+    };
+    let mut fifo = None;
+    if let Some(folder) = &made.folder {
+        // Before there is a process, so that a later `delete` finds what a
+        // killed `create` left.
+        folder.save(&record)?;
+        folder.save_config(&request.config.text)?;
+        if !request.attached {
+            fifo = Some(make_fifo(&folder.fifo())?);
+        }
+    }
+    let around = Surroundings {
+        cgroups: made.cgroup.mounts(),
+        can_mknod: !spec.creates(NamespaceType::User),
+    };
+    let plan = plan::plan(spec, &around)?;
+    log::debug!("plan:\n{plan}");
+    let root = prepare::root(request.rootfs.take(), &root_path)?;
+    let prepared = prepare::prepare(&plan, root, &request.bundle)?;
+    let filter = compile_filter(spec)?;
+    let state = State {
+        oci_version: record.oci_version.clone(),
+        id: record.id.clone(),
+        status: Status::Creating,
+        pid: 0,
+        bundle: record.bundle.clone(),
+        rootfs: record.rootfs.clone(),
+        created: record.created.clone(),
+        owner: String::new(),
+        annotations: record.annotations.clone(),
+    };
+    let start = fifo.map_or(StartBy::Channel, StartBy::Fifo);
+    let launch = Launch {
+        request,
+        plan,
+        prepared,
+        filter,
+        start,
+        state: &state,
+    };
+    let (pid, pidfd, channel) = launch.clone_child(&made.cgroup)?;
+    let mut state = State {
+        pid: pid.as_raw(),
+        ..state
+    };
+    match follow(request, made, &mut record, &mut state, pid, &channel) {
+        Ok(console) => Ok((pid, pidfd, channel, state, console)),
+        Err(error) => {
+            end(&pidfd);
+            Err(error)
+        }
+    }
+}
+
+fn make_fifo(path: &Path) -> Result<OwnedFd, CreateError> {
+    let error = |errno: Errno| {
+        CreateError::State(StateError::File {
+            verb: "make",
+            path: path.to_owned(),
+            source: errno.into(),
+        })
+    };
+    mkfifo(path, Mode::from_bits_truncate(0o600)).map_err(error)?;
+    // For both ways, so that a reader waits instead of seeing an end.
+    open(path, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).map_err(error)
+}
+
+fn compile_filter(spec: &Spec) -> Result<Option<Filter>, CreateError> {
+    let seccomp = spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
+    Ok(seccomp.map(Filter::compile).transpose()?)
+}
+
+/// Everything the child takes with it.
+struct Launch<'a> {
+    request: &'a Request,
+    plan: Plan,
+    prepared: Prepared,
+    filter: Option<Filter>,
+    start: StartBy,
+    state: &'a State,
+}
+
+impl Launch<'_> {
+    /// Clones; in the child this never returns.
+    fn clone_child(self, cgroup: &Membership) -> Result<(Pid, OwnedFd, Channel), CreateError> {
+        let (ours, theirs) = Channel::pair()?;
+        let own_pid_namespace = self.join_pid_namespace()?;
+        let directory = cgroup.open_v2()?;
+        let into = directory.as_ref().map(AsFd::as_fd);
+        let cloned = match sys::clone_process(self.plan.clone_flags, into) {
+            // A cgroup with controllers enabled below it takes no process; a
+            // kernel before 5.7 can't clone into one. Joined afterwards then.
+            Err(Errno::EBUSY | Errno::E2BIG | Errno::EOPNOTSUPP) if into.is_some() => {
+                sys::clone_process(self.plan.clone_flags, None)
+            }
+            other => other,
+        };
+        match cloned.map_err(CreateError::Clone)? {
+            Cloned::Child => {
+                drop(ours);
+                let mut child = Child {
+                    spec: &self.request.config.spec,
+                    state: self.state,
+                    prepared: self.prepared,
+                    channel: theirs,
+                    filter: self.filter,
+                    start: self.start,
+                    preserve: self.request.preserve,
+                    die_with_parent: self.request.state_root.is_none(),
+                    program: None,
+                    mask: Mask::default(),
+                };
+                sys::exit_now(child.run(&self.plan))
+            }
+            Cloned::Parent { pid, pidfd } => {
+                if let Some(own) = own_pid_namespace {
+                    nix::sched::setns(own, nix::sched::CloneFlags::CLONE_NEWPID)
+                        .map_err(CreateError::Clone)?;
+                }
+                Ok((pid, pidfd, ours))
+            }
+        }
+    }
+
+    /// A pid namespace holds for children only, so it is joined here, and left
+    /// again; our own comes back.
+    fn join_pid_namespace(&self) -> Result<Option<OwnedFd>, CreateError> {
+        let Some(target) = self.prepared.namespaces.get(&NamespaceType::Pid) else {
+            return Ok(None);
+        };
+        let own = fs::File::open("/proc/self/ns/pid").map_err(CreateError::Outside)?;
+        nix::sched::setns(target, nix::sched::CloneFlags::CLONE_NEWPID)
+            .map_err(CreateError::Clone)?;
+        Ok(Some(own.into()))
+    }
+}
+
+/// Answers the child until it waits for the start.
+fn follow(
+    request: &Request,
+    made: &Made,
+    record: &mut Record,
+    state: &mut State,
+    pid: Pid,
+    channel: &Channel,
+) -> Result<Option<OwnedFd>, CreateError> {
+    let spec = &request.config.spec;
+    outside(spec, &made.cgroup, pid)?;
+    if let Some(folder) = &made.folder {
+        record.process = Some(Identity::of(pid).map_err(CreateError::Outside)?);
+        folder.save(record)?;
+    }
+    channel.send(&Message::Proceed, None)?;
+    let mut console = None;
+    loop {
+        match channel.receive()? {
+            (Message::RuntimeHooks, _) => {
+                let all = spec.hooks.clone().unwrap_or_default();
+                hooks::run(&all.prestart, state)?;
+                hooks::run(&all.create_runtime, state)?;
+                channel.send(&Message::HooksDone, None)?;
+            }
+            (Message::Console, Some(master)) => match &request.console_socket {
+                Some(path) => console::send(&master, path)?,
+                None => console = Some(master),
+            },
+            (Message::Notify, _) => {
+                return Err(PlanError::Unsupported("linux.seccomp.listenerPath".into()).into());
+            }
+            (Message::Ready, _) => {
+                state.status = Status::Created;
+                return Ok(console);
+            }
+            (Message::Failed { message, code }, _) => {
+                return Err(CreateError::Child { message, code });
+            }
+            (other, _) => return Err(ChannelError::Unexpected(other).into()),
+        }
+    }
+}
+
+/// What only the host's side can do to the new process, before it goes on.
+fn outside(spec: &Spec, cgroup: &Membership, pid: Pid) -> Result<(), CreateError> {
+    cgroup.join_v1(pid)?;
+    if let Some(path) = &cgroup.v2 {
+        let procs = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+        if !procs.lines().any(|line| line == pid.to_string()) {
+            cgroup.join_v2(pid)?;
+        }
+    }
+    if let Some(process) = &spec.process {
+        privileges::raise_limits(pid, process)?;
+        if let Some(score) = process.oom_score_adj {
+            fs::write(format!("/proc/{pid}/oom_score_adj"), score.to_string())
+                .map_err(CreateError::Outside)?;
+        }
+    }
+    if spec.creates(NamespaceType::User)
+        && let Some(linux) = &spec.linux
+    {
+        prepare::write_maps(pid.as_raw(), &linux.uid_mappings, &linux.gid_mappings)
+            .map_err(CreateError::Outside)?;
+    }
+    Ok(())
+}
+
+/// Kills a child and takes its exit, so that nothing of it is left.
+pub(crate) fn end(process: &OwnedFd) {
+    if let Err(errno) = sys::pidfd_kill(process.as_fd(), libc::SIGKILL)
+        && errno != Errno::ESRCH
+    {
+        log::error!("cannot kill the first process: {errno}");
+    }
+    loop {
+        match waitid(Id::PIDFd(process.as_fd()), WaitPidFlag::WEXITED) {
+            Err(Errno::EINTR) => {}
+            Err(Errno::ECHILD) | Ok(_) => return,
+            Err(errno) => {
+                log::error!("cannot wait for the first process: {errno}");
+                return;
+            }
+        }
+    }
+}
+
+/// Writes a pid file as docker and podman read it: the digits alone, whole or
+/// not at all.
+pub(crate) fn write_pid_file(path: &Path, pid: Pid) -> Result<(), CreateError> {
+    let error = |source| CreateError::PidFile {
+        path: path.to_owned(),
+        source,
+    };
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(".new");
+    fs::write(&fresh, pid.to_string()).map_err(error)?;
+    fs::rename(&fresh, path).map_err(error)
+}

@@ -1,0 +1,158 @@
+//! Runs the runtime from a copy of itself that can't be written.
+//!
+//! A program in a container can reach the runtime's binary through
+//! `/proc/PID/exe` while the runtime works there, or have `/proc/self/exe`
+//! executed as its entrypoint; opened for writing, that is the host's binary
+//! (CVE-2019-5736). So before a container is touched, the runtime executes
+//! itself again from an overlay without an upper layer: there is nothing to
+//! write to, and unlike a read-only bind nothing to unwrap. Where an overlay
+//! can't be made, a sealed copy in memory does the same for more time.
+
+use std::ffi::{CString, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, FcntlArg, OFlag, SealFlag, fcntl, open, openat};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::stat::Mode;
+use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, fstatfs};
+use nix::sys::statvfs::FsFlags;
+use nix::unistd::execveat;
+
+use crate::sys::{NewFs, attr};
+
+/// Why the runtime can't be sealed; nothing is run then.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot seal the runtime's own program")]
+pub(crate) struct SealError(#[from] io::Error);
+
+impl From<Errno> for SealError {
+    fn from(errno: Errno) -> Self {
+        Self(errno.into())
+    }
+}
+
+/// Returns once the process runs from a sealed copy: by executing it, unless
+/// that was done.
+pub(crate) fn ensure() -> Result<(), SealError> {
+    let own = File::open("/proc/self/exe")?;
+    if is_sealed(&own)? {
+        return Ok(());
+    }
+    let sealed = match overlay() {
+        Ok(sealed) => sealed,
+        Err(error) => {
+            log::debug!("no overlay to seal by: {}", super::apply::chain(&error));
+            copy(own)?
+        }
+    };
+    let text = |word: OsString| CString::new(word.into_vec()).map_err(|_| Errno::EINVAL);
+    let arguments = std::env::args_os()
+        .map(text)
+        .collect::<Result<Vec<_>, _>>()?;
+    let environment = std::env::vars_os()
+        .map(|(mut name, value)| {
+            name.push("=");
+            name.push(value);
+            text(name)
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    match execveat(
+        &sealed,
+        c"",
+        &arguments,
+        &environment,
+        AtFlags::AT_EMPTY_PATH,
+    ) {
+        Ok(never) => match never {},
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Whether a program's file can't be written by anybody.
+fn is_sealed(program: &File) -> Result<bool, SealError> {
+    let statistics = fstatfs(program)?;
+    if statistics.filesystem_type() == OVERLAYFS_SUPER_MAGIC
+        && statistics.flags().contains(FsFlags::ST_RDONLY)
+    {
+        return Ok(true);
+    }
+    // Only a file in memory has seals at all.
+    Ok(fcntl(program, FcntlArg::F_GET_SEALS)
+        .is_ok_and(|seals| SealFlag::from_bits_truncate(seals).contains(SealFlag::F_SEAL_WRITE)))
+}
+
+/// The program through an overlay of its folder that has no upper layer.
+fn overlay() -> Result<OwnedFd, SealError> {
+    let path = std::fs::read_link("/proc/self/exe")?;
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Errno::ENOENT.into());
+    };
+    let fs = NewFs::open("overlay")?;
+    // The kernel wants two lower layers; `/` is the one that surely exists,
+    // and nothing of it is looked at.
+    fs.set("lowerdir", lower(folder)?)?;
+    let mount = fs.mount(attr::RDONLY | attr::NOSUID | attr::NODEV)?;
+    let sealed = openat(
+        &mount,
+        name,
+        OFlag::O_RDONLY | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )?;
+    same_program(sealed.as_fd())?;
+    Ok(sealed)
+}
+
+/// Two folders in one option: a colon or a backslash would need escaping.
+fn lower(folder: &Path) -> Result<PathBuf, SealError> {
+    if folder
+        .as_os_str()
+        .as_bytes()
+        .iter()
+        .any(|byte| b":\\,".contains(byte))
+    {
+        return Err(Errno::EINVAL.into());
+    }
+    let mut text = folder.as_os_str().to_owned();
+    text.push(":/");
+    Ok(PathBuf::from(text))
+}
+
+/// The path may name another file by now (an update); the size and time then
+/// differ, and a copy of what runs is made instead.
+fn same_program(sealed: std::os::fd::BorrowedFd<'_>) -> Result<(), SealError> {
+    let own = open(
+        "/proc/self/exe",
+        OFlag::O_PATH | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )?;
+    let (own, sealed) = (nix::sys::stat::fstat(&own)?, nix::sys::stat::fstat(sealed)?);
+    let facts = |stat: &nix::sys::stat::FileStat| {
+        (stat.st_ino, stat.st_size, stat.st_mtime, stat.st_mtime_nsec)
+    };
+    if facts(&own) == facts(&sealed) {
+        Ok(())
+    } else {
+        Err(Errno::ESTALE.into())
+    }
+}
+
+/// A copy in memory that nobody can change.
+fn copy(mut program: File) -> Result<OwnedFd, SealError> {
+    let memory = memfd_create(
+        c"holdall-runtime",
+        MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING,
+    )?;
+    let mut memory = File::from(memory);
+    io::copy(&mut program, &mut memory)?;
+    let seals = SealFlag::F_SEAL_SEAL
+        | SealFlag::F_SEAL_SHRINK
+        | SealFlag::F_SEAL_GROW
+        | SealFlag::F_SEAL_WRITE;
+    fcntl(&memory, FcntlArg::F_ADD_SEALS(seals))?;
+    Ok(memory.into())
+}
