@@ -116,6 +116,9 @@ pub(crate) enum RunDirError {
     Listen(PathBuf, #[source] Errno),
 }
 
+/// Clients that wait to be accepted.
+const BACKLOG: i32 = 512;
+
 /// Where the control socket may lie, in the order in which init and its client
 /// look.
 pub(crate) fn run_dirs(chosen: Option<&Path>) -> Vec<PathBuf> {
@@ -187,7 +190,11 @@ fn listen_in(path: &Path, dir: &File) -> Result<OwnedFd, RunDirError> {
             }
             done => done,
         })?;
-        listen(&fd, Backlog::new(128)?)?;
+        // Who reaches it is for the directory to say, and what they may ask for
+        // their credentials.
+        let open = fs::Permissions::from_mode(0o666);
+        let _ = within(dir, || Ok(fs::set_permissions(name, open)));
+        listen(&fd, Backlog::new(BACKLOG)?)?;
         Ok(fd)
     };
     make().map_err(|errno| match errno {

@@ -319,10 +319,7 @@ impl Pid1 {
                 cgroup.remove();
             }
         }
-        let now = self.now;
-        if let Some(sink) = self.log.sink() {
-            sink.finish(now);
-        }
+        self.log.finish();
         Some(code)
     }
 

@@ -102,7 +102,7 @@ impl Log {
         let name = service.and_then(|id| name(&self.names, id));
         let (form, width) = (self.form, self.width);
         if let Some(sink) = &mut self.sink {
-            sink.line(self.now, |out| match form {
+            sink.line(self.now, stream == Stream::Init, |out| match form {
                 Form::Prefixed => prefixed(out, width, name, stream, partial, text),
                 Form::Json => json(out, &origin, name, text),
             });
@@ -116,11 +116,26 @@ impl Log {
         sink.flush(now);
         sink.check_stuck(now);
         if let Some(dropped) = sink.take_dropped() {
-            let lines = if dropped == 1 { "line" } else { "lines" };
-            self.say(&format!(
-                "{dropped} {lines} of the log dropped: nobody took them"
-            ));
+            self.say_dropped(dropped);
         }
+    }
+
+    /// The last words before the exit.
+    pub(crate) fn finish(&mut self) {
+        let now = self.now;
+        let Some(sink) = &mut self.sink else { return };
+        sink.finish(now);
+        if let Some(dropped) = sink.take_dropped() {
+            self.say_dropped(dropped);
+            self.flush();
+        }
+    }
+
+    fn say_dropped(&mut self, dropped: u64) {
+        let lines = if dropped == 1 { "line" } else { "lines" };
+        self.say(&format!(
+            "{dropped} {lines} of the log dropped: nobody took them"
+        ));
     }
 
     /// Line `number` of the ring as it travels.

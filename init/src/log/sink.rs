@@ -25,6 +25,10 @@ pub(crate) const HIGH: usize = 128 * 1024;
 /// Bytes that wait at most; lines beyond are dropped.
 const MAX: usize = 256 * 1024;
 
+/// Beyond that, room for init's own words: they say what was dropped, and why
+/// a box ended.
+const OWN_WORDS: usize = 16 * 1024;
+
 /// A reader that takes nothing for this long is stuck.
 const STUCK_AFTER: Millis = Millis(1000);
 
@@ -105,11 +109,11 @@ impl Sink {
 
     /// Room for one more line: writes it into the buffer, or counts it as
     /// dropped.
-    pub(crate) fn line(&mut self, now: Timestamp, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn line(&mut self, now: Timestamp, own: bool, write: impl FnOnce(&mut Vec<u8>)) {
         if self.waiting() >= HIGH && !self.stuck {
             self.flush(now);
         }
-        if self.waiting() >= MAX {
+        if self.waiting() >= if own { MAX + OWN_WORDS } else { MAX } {
             self.dropped += 1;
             return;
         }

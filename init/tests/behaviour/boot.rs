@@ -14,7 +14,7 @@ const ONE: &str = "[service.app]\ncommand = \"sh -c 'echo runs; exec sleep 1000'
 fn process_one_of_a_bare_namespace_finds_its_own_proc() {
     let script = "umount -l /proc; umount -l /proc; exec \"$@\"";
     let mut init = Setup::new(ONE)
-        .as_pid1()
+        .own_namespace()
         .by(&["sh", "-c", script, "sh"])
         .start();
     init.wait_for("runs");
@@ -155,7 +155,7 @@ fn whoever_started_it_is_told_when_it_is_ready() {
     let mut init = setup.env("NOTIFY_SOCKET", &path).start();
     let mut buffer = [0; 64];
     let read = socket.recv(&mut buffer).expect("a message");
-    assert_eq!(&buffer[..read], b"READY=1\n");
+    assert_eq!(buffer.get(..read).expect("what was read"), b"READY=1\n");
     assert_eq!(init.stop(), Some(0));
 }
 

@@ -31,7 +31,7 @@ fn a_service_starts_clean_whatever_init_inherited() {
     for pid1 in [false, true] {
         let setup =
             Setup::new(&config).by(&["bash", "-c", dirty, "bash", "/usr/bin/python3", &blocked]);
-        let setup = if pid1 { setup.as_pid1() } else { setup };
+        let setup = if pid1 { setup.own_namespace() } else { setup };
         let found = audit(setup);
         assert_eq!(found, clean);
     }

@@ -11,7 +11,7 @@ fn the_box_ends_with_its_command_and_with_its_code() {
     for pid1 in [false, true] {
         let setup = Setup::new("[service.app]\ncommand = \"sleep 1000\"\n");
         let setup = setup.args(&["run", "--", "sh", "-c", "echo from the command; exit 3"]);
-        let mut init = if pid1 { setup.as_pid1() } else { setup }.start();
+        let mut init = if pid1 { setup.own_namespace() } else { setup }.start();
         let (status, _) = init.wait();
         assert_eq!(status.code(), Some(3));
         assert!(init.seen.contains("\nfrom the command\n") || init.seen.starts_with("from"));
@@ -27,7 +27,7 @@ fn the_box_ends_with_its_command_and_with_its_code() {
 fn without_services_it_stands_in_for_tini() {
     let code = |script: &str| {
         let setup = Setup::without_config().args(&["--", "sh", "-c", script]);
-        setup.as_pid1().start().wait().0.code()
+        setup.own_namespace().start().wait().0.code()
     };
     assert_eq!(code("exit 3"), Some(3));
     assert_eq!(code("kill -9 $$"), Some(137));

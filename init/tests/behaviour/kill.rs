@@ -83,7 +83,7 @@ fn five_thousand_orphans_are_reaped() {
     );
     for pid1 in [false, true] {
         let setup = Setup::new(&config);
-        let mut init = if pid1 { setup.as_pid1() } else { setup }.start();
+        let mut init = if pid1 { setup.own_namespace() } else { setup }.start();
         init.wait_for("5000 orphans made");
         let pid = init.pid();
         let children = format!("/proc/{pid}/task/{pid}/children");
@@ -124,7 +124,7 @@ fn where_init_may_make_cgroups_each_service_has_its_own_and_it_is_removed_at_the
     );
     let mut init = Setup::new(&config)
         .by(&["sh", "-c", &join, "sh"])
-        .as_pid1()
+        .own_namespace()
         .start();
     init.wait_for("escaped 2");
     let own = group.0.join("service.app");

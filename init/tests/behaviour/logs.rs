@@ -116,6 +116,8 @@ fn a_long_line_is_cut_and_says_so() {
         [service.app]
         type = "oneshot"
         command = "/usr/bin/python3 -c 'print(20000 * \"x\")'"
+        [service.other]
+        command = "sleep 1000"
         "#,
     )
     .start();

@@ -31,7 +31,7 @@ fn dependants_stop_before_what_they_need() {
 
 #[test]
 fn the_container_worlds_halt_is_an_ordered_stop_of_process_one() {
-    let mut init = Setup::new(PAIR).as_pid1().start();
+    let mut init = Setup::new(PAIR).own_namespace().start();
     init.wait_for("above runs");
     // RTMIN+3, which nix has no name for.
     let halt = format!("kill -37 {}", init.pid());

@@ -73,7 +73,9 @@ impl Wire {
             }
             match self.stream.read(&mut buffer).expect("an answer in time") {
                 0 => return None,
-                read => self.decoder.push(&buffer[..read]),
+                read => self
+                    .decoder
+                    .push(buffer.get(..read).expect("what was read")),
             }
         }
     }

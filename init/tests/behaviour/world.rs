@@ -92,7 +92,7 @@ impl Setup {
     }
 
     /// As process 1 of a namespace of its own.
-    pub(crate) fn as_pid1(mut self) -> Self {
+    pub(crate) fn own_namespace(mut self) -> Self {
         self.own_namespace = true;
         self.by(&["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"])
     }
@@ -174,7 +174,7 @@ impl Init {
     /// Reads its output until `text` comes after the place `from`; the place
     /// after it.
     pub(crate) fn wait_from(&mut self, from: usize, text: &str) -> usize {
-        let until = Instant::now() + LIMIT;
+        let until = now() + LIMIT;
         let mut start = from;
         loop {
             if let Some(at) = self.seen.get(start..).and_then(|seen| seen.find(text)) {
@@ -197,7 +197,7 @@ impl Init {
     pub(crate) fn line_with(&mut self, text: &str) -> String {
         self.wait_for(text);
         let at = self.seen.find(text).expect("it is there");
-        let until = Instant::now() + LIMIT;
+        let until = now() + LIMIT;
         while !self.seen.get(at..).expect("a place").contains('\n') {
             assert!(self.read_some(until), "no end of line:\n{}", self.seen);
         }
@@ -223,7 +223,7 @@ impl Init {
 
     fn read_some(&mut self, until: Instant) -> bool {
         let stdout = self.stdout.as_mut().expect("its output is a pipe");
-        let left = until.saturating_duration_since(Instant::now());
+        let left = until.saturating_duration_since(now());
         let timeout = PollTimeout::try_from(left).expect("short");
         let mut ready = [PollFd::new(stdout.as_fd(), PollFlags::POLLIN)];
         if poll(&mut ready, timeout) != Ok(1) {
@@ -231,8 +231,9 @@ impl Init {
         }
         let mut buffer = [0; 65_536];
         let read = stdout.read(&mut buffer).expect("read");
-        self.seen
-            .push_str(&String::from_utf8_lossy(&buffer[..read]));
+        self.seen.push_str(&String::from_utf8_lossy(
+            buffer.get(..read).expect("what was read"),
+        ));
         read > 0
     }
 
@@ -279,7 +280,7 @@ impl Init {
 
     /// Waits for its end; its exit status, and everything it wrote to stderr.
     pub(crate) fn wait(&mut self) -> (ExitStatus, String) {
-        let until = Instant::now() + LIMIT;
+        let until = now() + LIMIT;
         while self.stdout.is_some() && self.read_some(until) {}
         let status = eventually("init ends", || self.child.try_wait().expect("a child"));
         self.ended = Some(status);
@@ -361,12 +362,12 @@ pub(crate) fn alive(pid: i32) -> bool {
 
 /// Waits until `probe` gives something.
 pub(crate) fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
-    let until = Instant::now() + LIMIT;
+    let until = now() + LIMIT;
     loop {
         if let Some(found) = probe() {
             return found;
         }
-        assert!(Instant::now() < until, "waited in vain until {what}");
+        assert!(now() < until, "waited in vain until {what}");
         let _ = poll(&mut [], PollTimeout::from(5_u8));
     }
 }
@@ -379,4 +380,9 @@ pub(crate) fn said(output: &Output) -> String {
         String::from_utf8_lossy(out),
         String::from_utf8_lossy(err)
     )
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one clock of these tests")]
+fn now() -> Instant {
+    Instant::now()
 }
