@@ -15,6 +15,7 @@ mod parse;
 mod ports;
 mod profile;
 mod service;
+mod values;
 mod write;
 
 pub use parse::Reader;

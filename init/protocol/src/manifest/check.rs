@@ -99,6 +99,12 @@ fn dependencies(
                 );
             }
         }
+        let unnamed = from.unnamed.iter();
+        for (name, span) in unnamed.filter(|(name, _)| !draft.service_keys.contains(name.as_str()))
+        {
+            let message = format!("no service is named `{name}`");
+            problems.add_unknown(span.clone(), message, name, known.clone());
+        }
         edges.push(found);
     }
     edges

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::ports::port;
-use super::service::{positive, words};
+use super::values::{positive, words};
 use super::{Health, Probe};
 use crate::Millis;
 use crate::decode::{Problems, Value};
@@ -48,7 +48,7 @@ pub(super) fn read(value: &Value<'_>, problems: &mut Problems) -> Option<Health>
         .and_then(|value| value.integer(1..=1000, problems));
     let start_period = table
         .take("start_period")
-        .and_then(|value| value.parsed(problems));
+        .and_then(|value| value.duration(problems));
     table.finish(&[], problems);
     Some(Health {
         probe: probe?,
@@ -112,7 +112,7 @@ fn http(value: &Value<'_>, problems: &mut Problems) -> Option<Probe> {
     let target = Target::parse(authority);
     let Some((target, address)) = target.and_then(|t| t.address().map(|address| (t, address)))
     else {
-        not_an_address(value, authority, problems);
+        not_an_address(value, text, problems);
         return None;
     };
     Some(Probe::Http {

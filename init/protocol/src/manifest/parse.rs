@@ -104,13 +104,9 @@ impl<'t> Draft<'t> {
             };
             let env = table.take("env").map(|value| environment(&value, problems));
             table.finish(&service::all_keys(), problems);
-            // A key that is no name can't be a service: the check says so.
-            match below.key().parse::<ServiceName>() {
-                Ok(name) => {
-                    self.profiled.push((name.clone(), below.key_span()));
-                    profile.service_env.insert(name, env.unwrap_or_default());
-                }
-                Err(error) => problems.add(below.key_span(), error.to_string()),
+            if let Some(name) = service::service_name(&below, problems) {
+                self.profiled.push((name.clone(), below.key_span()));
+                profile.service_env.insert(name, env.unwrap_or_default());
             }
         }
         table.finish(PROFILE_NOT_BUILT, problems);
@@ -136,7 +132,7 @@ fn init_settings(mut table: Table<'_>, problems: &mut Problems) -> InitSettings 
     let mut settings = InitSettings::default();
     if let Some(span) = table
         .take("stop_timeout")
-        .and_then(|value| value.parsed(problems))
+        .and_then(|value| value.duration(problems))
     {
         settings.stop_timeout = span;
     }

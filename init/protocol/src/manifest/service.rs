@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::parse::{environment, profile_name};
+use super::values::{absolute, account, positive, umask, words};
 use super::{
     Backoff, Condition, Dependency, GiveUp, Kind, OnUnhealthy, Restart, Service, Stop, health,
     ports,
@@ -53,6 +54,32 @@ pub(super) fn all_keys() -> Vec<&'static str> {
     others.chain(NOT_BUILT).copied().collect()
 }
 
+/// What compose and supervisord call them.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("after", "depends_on"),
+    ("autorestart", "restart"),
+    ("cmd", "command"),
+    ("cwd", "dir"),
+    ("directory", "dir"),
+    ("entrypoint", "command"),
+    ("environment", "env"),
+    ("healthcheck", "health"),
+    ("needs", "depends_on"),
+    ("numprocs", "instances"),
+    ("on_failure", "restart"),
+    ("ports", "expose"),
+    ("replicas", "instances"),
+    ("requires", "depends_on"),
+    ("restart_policy", "restart"),
+    ("startretries", "give_up"),
+    ("stop_grace_period", "stop"),
+    ("stop_signal", "stop"),
+    ("stopsignal", "stop"),
+    ("stopwaitsecs", "stop"),
+    ("working_dir", "dir"),
+    ("workdir", "dir"),
+];
+
 /// A service with the places of what is checked across services.
 #[derive(Debug)]
 pub(super) struct Draft {
@@ -60,6 +87,8 @@ pub(super) struct Draft {
     /// As many as [`Service::depends_on`], and for each of the following
     /// alike.
     pub(super) depends_spans: Vec<Range<usize>>,
+    /// Dependencies on what can't be the name of a service.
+    pub(super) unnamed: Vec<(String, Range<usize>)>,
     pub(super) listen_spans: Vec<Range<usize>>,
     pub(super) expose_spans: Vec<Range<usize>>,
 }
@@ -109,9 +138,9 @@ impl Service {
 /// Reads one service. What is wrong with it is reported and left as where
 /// nothing is said.
 pub(super) fn read(entry: &Value<'_>, problems: &mut Problems) -> Option<Draft> {
-    let name = entry.key().parse::<ServiceName>();
-    let name = name.map_err(|error| problems.add(entry.key_span(), format!("service's {error}")));
+    let name = service_name(entry, problems);
     let mut table = entry.table(problems)?;
+    table.elsewhere(ELSEWHERE);
     let kind = table.take("type").and_then(|value| {
         value.word(
             &[("daemon", Kind::Daemon), ("oneshot", Kind::Oneshot)],
@@ -124,11 +153,12 @@ pub(super) fn read(entry: &Value<'_>, problems: &mut Problems) -> Option<Draft> 
         .and_then(|value| words(&value, problems))
         .unwrap_or_default();
     // A name that can't be used still has its table checked.
-    let unnamed = name.is_err();
-    let name = name.or_else(|()| "unnamed".parse()).ok()?;
+    let unnamed = name.is_none();
+    let name = name.or_else(|| "unnamed".parse().ok())?;
     let mut draft = Draft {
         service: Service::new(name, kind, command),
         depends_spans: Vec::new(),
+        unnamed: Vec::new(),
         listen_spans: Vec::new(),
         expose_spans: Vec::new(),
     };
@@ -141,6 +171,19 @@ pub(super) fn read(entry: &Value<'_>, problems: &mut Problems) -> Option<Draft> 
     );
     table.finish(NOT_BUILT, problems);
     (!unnamed).then_some(draft)
+}
+
+/// The key of an entry as the name of a service.
+pub(super) fn service_name(entry: &Value<'_>, problems: &mut Problems) -> Option<ServiceName> {
+    let error = match entry.key().parse::<ServiceName>() {
+        Ok(name) => return Some(name),
+        Err(error) => format!("service's {error}"),
+    };
+    match entry.key().to_lowercase().parse::<ServiceName>() {
+        Ok(lower) => problems.add_help(entry.key_span(), error, format!("write `{lower}`")),
+        Err(_) => problems.add(entry.key_span(), error),
+    }
+    None
 }
 
 impl Draft {
@@ -253,10 +296,7 @@ impl Draft {
                         .push(Dependency { service, condition });
                     self.depends_spans.push(span);
                 }
-                Err(error) => {
-                    let error: crate::name::NameError = error;
-                    problems.add(span, format!("service's {error}"));
-                }
+                Err(_) => self.unnamed.push((name.to_owned(), span)),
             }
         }
     }
@@ -331,10 +371,10 @@ fn elements<'t>(value: Option<Value<'t>>, problems: &mut Problems) -> Vec<Value<
 fn backoff(mut table: Table<'_>, default: Backoff, problems: &mut Problems) -> Backoff {
     let initial = table
         .take("initial")
-        .and_then(|value| value.parsed(problems));
+        .and_then(|value| value.duration(problems));
     let max = table.take("max");
     let max_span = max.as_ref().map(Value::span);
-    let max = max.and_then(|value| value.parsed(problems));
+    let max = max.and_then(|value| value.duration(problems));
     let initial = initial.unwrap_or(default.initial);
     // Where only a longer first wait is said, it is the longest one too.
     let read = Backoff {
@@ -374,139 +414,10 @@ fn stop(mut table: Table<'_>, default: Stop, problems: &mut Problems) -> Stop {
         .and_then(|value| value.parsed(problems));
     let timeout = table
         .take("timeout")
-        .and_then(|value| value.parsed(problems));
+        .and_then(|value| value.duration(problems));
     table.finish(&[], problems);
     Stop {
         signal: signal.unwrap_or(default.signal),
         timeout: timeout.unwrap_or(default.timeout),
     }
-}
-
-/// A span of time above zero.
-pub(super) fn positive(value: &Value<'_>, problems: &mut Problems) -> Option<Millis> {
-    let span: Millis = value.parsed(problems)?;
-    if span == Millis::ZERO {
-        problems.add(
-            value.span(),
-            format!("`{}` must be longer than nothing", value.key()),
-        );
-        return None;
-    }
-    Some(span)
-}
-
-/// What a shell would do something with, but a program gets as it is.
-const OPERATORS: &[&str] = &["&&", "||", "|", "&", ">", ">>", "<", "2>&1", "2>"];
-
-/// A command: a string that is split as a shell splits words, or an array that
-/// is taken as it is.
-pub(super) fn words(value: &Value<'_>, problems: &mut Problems) -> Option<Vec<String>> {
-    let key = value.key();
-    let words: Vec<String> = if value.as_array().is_some() {
-        value
-            .strings(problems)?
-            .into_iter()
-            .map(str::to_owned)
-            .collect()
-    } else if value.as_str().is_some() {
-        let text = value.string(problems)?;
-        let Ok(words) = shell_words::split(text) else {
-            problems.add(
-                value.span(),
-                format!("`{key}` has a quote that is not closed"),
-            );
-            return None;
-        };
-        if let Some(operator) = words.iter().find(|word| OPERATORS.contains(&word.as_str())) {
-            problems.add_help(
-                value.span(),
-                format!("`{key}` is not run by a shell, so `{operator}` has no meaning in it"),
-                format!("write {key} = [\"sh\", \"-c\", \"…\"], or a list of words"),
-            );
-            return None;
-        }
-        words
-    } else {
-        value.wrong_type("a string or an array of strings", problems);
-        return None;
-    };
-    if words.first().is_none_or(String::is_empty) {
-        problems.add(value.span(), format!("`{key}` is empty"));
-        return None;
-    }
-    Some(words)
-}
-
-/// A user or a group: a name or a number of the image. Whether it exists is
-/// seen by the builder and the init, who have the files.
-fn account(value: &Value<'_>, problems: &mut Problems) -> Option<String> {
-    let text = value.string(problems)?;
-    let key = value.key();
-    if text.contains(':') && key == "user" {
-        problems.add_help(
-            value.span(),
-            format!("`user` has a ':' in {text:?}"),
-            "write the group on its own: group = \"…\"",
-        );
-        return None;
-    }
-    let refused = |c: char| c.is_whitespace() || c.is_control() || matches!(c, ':' | '/' | ',');
-    if text.is_empty() || text.contains(refused) {
-        problems.add(
-            value.span(),
-            format!("{text:?} can't be the name of a {key}"),
-        );
-        return None;
-    }
-    Some(text.to_owned())
-}
-
-/// A file mode mask: octal digits in a string, or an octal integer.
-fn umask(value: &Value<'_>, problems: &mut Problems) -> Option<u32> {
-    let digits = |text: &str| {
-        let octal = (1..=4).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'0'..=b'7'));
-        if octal {
-            u32::from_str_radix(text, 8).ok()
-        } else {
-            None
-        }
-    };
-    let mask = match (value.as_str(), value.as_integer()) {
-        (Some(text), _) => digits(text),
-        (None, Some((mask, 8))) => u32::try_from(mask).ok(),
-        (None, Some(_)) => None,
-        (None, None) => {
-            value.wrong_type("a string of octal digits", problems);
-            return None;
-        }
-    };
-    let mask = mask.filter(|mask| *mask <= 0o777);
-    if mask.is_none() {
-        let message = "`umask` must be three octal digits";
-        problems.add_help(value.span(), message, "write \"022\" or 0o022");
-    }
-    mask
-}
-
-/// An absolute path without `.` and `..`, and without a slash at its end.
-pub(super) fn absolute(value: &Value<'_>, problems: &mut Problems) -> Option<String> {
-    let text = value.string(problems)?;
-    let key = value.key();
-    if !text.starts_with('/') {
-        problems.add_help(
-            value.span(),
-            format!("`{key}` must be an absolute path, not {text:?}"),
-            "write where it lies in the box, such as \"/data\"",
-        );
-        return None;
-    }
-    if text.split('/').any(|part| part == "." || part == "..") {
-        problems.add(
-            value.span(),
-            format!("`{key}` must be a path without `.` and `..`"),
-        );
-        return None;
-    }
-    let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty()).collect();
-    Some(format!("/{}", parts.join("/")))
 }
