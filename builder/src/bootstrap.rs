@@ -76,12 +76,15 @@ pub(crate) fn bootstrap(
 ) -> Result<PathBuf, BuildError> {
     let repository = packages.workspace.folder("repository")?;
     let text = index(packages, lock, progress)?;
-    packages.workspace.file("repository/Packages", text.as_bytes())?;
+    packages
+        .workspace
+        .file("repository/Packages", text.as_bytes())?;
     for package in &lock.packages {
         let from = packages.kept(package);
         let to = repository.join(file_name(package));
         // Kept packages may lie on another file system.
-        let placed = std::fs::hard_link(&from, &to).or_else(|_| std::fs::copy(&from, &to).map(|_| ()));
+        let placed =
+            std::fs::hard_link(&from, &to).or_else(|_| std::fs::copy(&from, &to).map(|_| ()));
         placed.map_err(|source| BuildError::ReadFile { path: to, source })?;
     }
     let root = packages.workspace.path().join("root");
@@ -101,7 +104,10 @@ pub(crate) fn bootstrap(
     }
     args.push(lock.suite.clone());
     args.push(root.display().to_string());
-    args.push(format!("deb [trusted=yes] copy:{} ./", repository.display()));
+    args.push(format!(
+        "deb [trusted=yes] copy:{} ./",
+        repository.display()
+    ));
     let program = Program {
         name: "mmdebstrap",
         package: "mmdebstrap",
@@ -116,9 +122,14 @@ pub(crate) fn bootstrap(
         .to_vec(),
         temporary: packages.workspace.path(),
     };
-    program.run(packages.stop, progress).map_err(BuildError::packages("unpack the packages"))?;
+    program
+        .run(packages.stop, progress)
+        .map_err(BuildError::packages("unpack the packages"))?;
     let tidied = tidy(&root, &lock.suite);
-    tidied.map_err(|source| BuildError::WriteLayer { path: "/".into(), source })?;
+    tidied.map_err(|source| BuildError::WriteLayer {
+        path: "/".into(),
+        source,
+    })?;
     packages.workspace.clear(&repository);
     Ok(root)
 }
@@ -128,8 +139,14 @@ fn tidy(root: &Path, suite: &str) -> io::Result<()> {
     for pattern in VOLATILE {
         remove(root, pattern)?;
     }
-    write(&root.join("etc/apt/sources.list"), &Mirror::official().sources(suite, None))?;
-    write(&root.join("etc/dpkg/dpkg.cfg.d/holdall-slim"), &format!("{}\n", SLIM.join("\n")))
+    write(
+        &root.join("etc/apt/sources.list"),
+        &Mirror::official().sources(suite, None),
+    )?;
+    write(
+        &root.join("etc/dpkg/dpkg.cfg.d/holdall-slim"),
+        &format!("{}\n", SLIM.join("\n")),
+    )
 }
 
 /// The parents of these are folders of Debian's own packages, which were
@@ -141,7 +158,9 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
 
 fn remove(root: &Path, pattern: &str) -> io::Result<()> {
     let path = root.join(pattern);
-    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+        return Ok(());
+    };
     let name = name.as_encoded_bytes();
     let Some(star) = name.iter().position(|byte| *byte == b'*') else {
         return remove_path(&path);
@@ -157,7 +176,10 @@ fn remove(root: &Path, pattern: &str) -> io::Result<()> {
         let entry = entry?;
         let name = entry.file_name();
         let name = name.as_encoded_bytes();
-        if name.len() >= before.len() + after.len() && name.starts_with(before) && name.ends_with(after) {
+        if name.len() >= before.len() + after.len()
+            && name.starts_with(before)
+            && name.ends_with(after)
+        {
             remove_path(&entry.path())?;
         }
     }
@@ -181,9 +203,24 @@ mod tests {
     fn what_differs_each_time_goes_and_the_rest_stays() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
-        let gone = ["dev/null", "etc/passwd-", "var/lib/dpkg/status-old", "var/log/apt/history.log", "etc/hostname"];
-        let kept = ["etc/passwd", "var/lib/dpkg/status", "var/log/nginx/x", "var/cache/apt/archives/x"];
-        for path in gone.iter().chain(&kept).chain(&["etc/apt/x", "etc/dpkg/dpkg.cfg.d/x"]) {
+        let gone = [
+            "dev/null",
+            "etc/passwd-",
+            "var/lib/dpkg/status-old",
+            "var/log/apt/history.log",
+            "etc/hostname",
+        ];
+        let kept = [
+            "etc/passwd",
+            "var/lib/dpkg/status",
+            "var/log/nginx/x",
+            "var/cache/apt/archives/x",
+        ];
+        for path in gone
+            .iter()
+            .chain(&kept)
+            .chain(&["etc/apt/x", "etc/dpkg/dpkg.cfg.d/x"])
+        {
             std::fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
             std::fs::write(root.join(path), "").unwrap();
         }

@@ -96,12 +96,23 @@ impl StepRecord {
             descriptor: layer.descriptor.clone(),
             diff_id: layer.diff_id,
         });
-        Self { version: VERSION, layer }
+        Self {
+            version: VERSION,
+            layer,
+        }
     }
 
     /// What the step made.
     pub(crate) fn layer(self) -> Option<PackedLayer> {
-        self.layer.map(|LayerRecord { descriptor, diff_id }| PackedLayer { descriptor, diff_id })
+        self.layer.map(
+            |LayerRecord {
+                 descriptor,
+                 diff_id,
+             }| PackedLayer {
+                descriptor,
+                diff_id,
+            },
+        )
     }
 }
 
@@ -146,7 +157,13 @@ impl Cache {
 
     /// Records the image of a chain of steps.
     pub(crate) fn put_image(&self, key: Key, image: Digest) -> Result<(), CacheError> {
-        write_record(self.image_path(key), &ImageRecord { version: VERSION, image })
+        write_record(
+            self.image_path(key),
+            &ImageRecord {
+                version: VERSION,
+                image,
+            },
+        )
     }
 
     /// Where the stat index of a context lies.
@@ -158,11 +175,22 @@ impl Cache {
     /// Waits until no other build runs the step of this key; `None` where
     /// `stop` turned true before. One build holds one such lock at a time, so
     /// that builds whose keys begin alike wait, but never for each other.
-    pub(crate) fn lock_step(&self, key: Key, stop: &AtomicBool) -> Result<Option<File>, CacheError> {
+    pub(crate) fn lock_step(
+        &self,
+        key: Key,
+        stop: &AtomicBool,
+    ) -> Result<Option<File>, CacheError> {
         let name: String = key.to_string().chars().take(2).collect();
         let path = self.dir.join("locks").join(name);
-        let failed = |source: io::Error| CacheError::Lock { path: path.clone(), source };
-        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let failed = |source: io::Error| CacheError::Lock {
+            path: path.clone(),
+            source,
+        };
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path);
         let file = file.map_err(failed)?;
         loop {
             match file.try_lock() {
@@ -260,9 +288,19 @@ mod tests {
         let (_dir, cache) = cache();
         let held = cache.lock_step(key(), &AtomicBool::new(false)).unwrap();
         assert!(held.is_some());
-        assert!(cache.lock_step(key(), &AtomicBool::new(true)).unwrap().is_none());
+        assert!(
+            cache
+                .lock_step(key(), &AtomicBool::new(true))
+                .unwrap()
+                .is_none()
+        );
         drop(held);
-        assert!(cache.lock_step(key(), &AtomicBool::new(true)).unwrap().is_some());
+        assert!(
+            cache
+                .lock_step(key(), &AtomicBool::new(true))
+                .unwrap()
+                .is_some()
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::fmt;
 use std::path::Path;
 
 use holdall_image::Tree;
+use holdall_image::root::Kind;
 use holdall_image::tree::TreeError;
 use holdall_protocol::account;
 use holdall_protocol::diagnostic::{self, Diagnostic};
@@ -30,7 +31,10 @@ impl Finding {
     pub(crate) fn new(source: &Source, found: &Diagnostic) -> Self {
         let path = source.path.display().to_string();
         let rendered = diagnostic::render(&path, &source.text, std::slice::from_ref(found));
-        Self { diagnostic: found.clone(), rendered: rendered.trim_end().to_owned() }
+        Self {
+            diagnostic: found.clone(),
+            rendered: rendered.trim_end().to_owned(),
+        }
     }
 }
 
@@ -48,38 +52,37 @@ pub(crate) fn services(
     tree: &Tree,
     path: &str,
 ) -> Result<Vec<Diagnostic>, TreeError> {
-    let limit = account::MAX_FILE as u64;
-    let passwd = tree.read(Path::new("/etc/passwd"), limit)?;
-    let group = tree.read(Path::new("/etc/group"), limit)?;
-    let accounts = Accounts {
-        passwd: passwd.unwrap_or_default(),
-        group: group.unwrap_or_default(),
-    };
+    let accounts = Accounts::read(tree)?;
     let mut found = Vec::new();
     for service in &manifest.services {
         let name = service.name.as_str();
         let mut add = |key: &str, problem: Problem| {
             let span = places.of(name, key);
-            found.push(Diagnostic { message: problem.message, span, help: problem.help });
+            found.push(Diagnostic {
+                message: problem.message,
+                span,
+                help: problem.help,
+            });
         };
         accounts.check(service, &mut add);
         let path = service.env.get("PATH").map_or(path, String::as_str);
         let missing = program::check(tree, path, &service.dir, &service.command)?;
-        missing.into_iter().for_each(|problem| add("command", problem));
+        missing
+            .into_iter()
+            .for_each(|problem| add("command", problem));
         if let Some(Probe::Exec(words)) = service.health.as_ref().map(|health| &health.probe) {
             let missing = program::check(tree, path, &service.dir, words)?;
-            missing.into_iter().for_each(|problem| add("health", problem));
+            missing
+                .into_iter()
+                .for_each(|problem| add("health", problem));
         }
         for volume in &service.volumes {
             if let Some(problem) = volume_problem(tree, volume)? {
                 add("volumes", problem);
             }
         }
-        if !matches!(tree.lookup(Path::new(&service.dir))?, Some(entry) if entry.metadata.kind == holdall_image::root::Kind::Directory)
-            && service.dir != "/"
-            && !manifest.services.iter().any(|s| s.volumes.iter().any(|v| Path::new(&service.dir).starts_with(v)))
-        {
-            add("dir", Problem::new(format!("the image has no folder {}", service.dir)));
+        if let Some(problem) = dir_problem(tree, manifest, &service.dir)? {
+            add("dir", problem);
         }
     }
     found.sort_by_key(|diagnostic| diagnostic.span.start);
@@ -95,26 +98,58 @@ struct Problem {
 
 impl Problem {
     fn new(message: String) -> Self {
-        Self { message, help: None }
+        Self {
+            message,
+            help: None,
+        }
     }
 
     fn help(self, help: impl Into<String>) -> Self {
-        Self { help: Some(help.into()), ..self }
+        Self {
+            help: Some(help.into()),
+            ..self
+        }
     }
 }
 
-struct Accounts {
+/// The users and groups of an image.
+pub(crate) struct Accounts {
     passwd: Vec<u8>,
     group: Vec<u8>,
 }
 
 impl Accounts {
+    /// Reads them: none where the image has no such files.
+    pub(crate) fn read(tree: &Tree) -> Result<Self, TreeError> {
+        let read = |path: &str| {
+            let limit = account::MAX_FILE as u64;
+            match tree.lookup(Path::new(path))? {
+                Some(entry)
+                    if entry.metadata.kind == Kind::File && entry.metadata.size <= limit =>
+                {
+                    Ok(tree.read(&entry.path, limit)?.unwrap_or_default())
+                }
+                Some(_) | None => Ok(Vec::new()),
+            }
+        };
+        Ok(Self {
+            passwd: read("/etc/passwd")?,
+            group: read("/etc/group")?,
+        })
+    }
+
+    /// The account of `user[:group]`, names or numbers.
+    pub(crate) fn find(&self, spec: &str) -> Result<account::Account, account::AccountError> {
+        account::find_user(&self.passwd, &self.group, spec)
+    }
+
     fn check(&self, service: &Service, add: &mut dyn FnMut(&str, Problem)) {
         let refuse = |error: account::AccountError| {
-            Problem::new(error.to_string()).help("add it in a command of `run`: \"useradd -r NAME\"")
+            Problem::new(error.to_string())
+                .help("add it in a command of `run`: \"useradd -r NAME\"")
         };
         if let Some(user) = &service.user
-            && let Err(error) = account::find_user(&self.passwd, &self.group, user)
+            && let Err(error) = self.find(user)
         {
             add("user", refuse(error));
         }
@@ -126,14 +161,37 @@ impl Accounts {
     }
 }
 
+/// A working directory must be there, unless a volume brings it.
+fn dir_problem(tree: &Tree, manifest: &Manifest, dir: &str) -> Result<Option<Problem>, TreeError> {
+    let dir = Path::new(dir);
+    let mut volumes = manifest
+        .services
+        .iter()
+        .flat_map(|service| &service.volumes);
+    if dir == Path::new("/") || volumes.any(|volume| dir.starts_with(volume)) {
+        return Ok(None);
+    }
+    let there = tree
+        .lookup(dir)?
+        .is_some_and(|entry| entry.metadata.kind == Kind::Directory);
+    let missing = || Problem::new(format!("the image has no folder {}", dir.display()));
+    Ok((!there).then(missing))
+}
+
 /// A volume is mounted on a folder, and never over what the box itself needs.
 fn volume_problem(tree: &Tree, volume: &str) -> Result<Option<Problem>, TreeError> {
     let path = Path::new(volume);
     let own = ["/", "/proc", "/sys", "/dev", "/etc", "/run", "/init"];
     if own.iter().any(|own| Path::new(own) == path) {
-        return Ok(Some(Problem::new(format!("{volume} can't be a volume: the box itself is in it"))));
+        return Ok(Some(Problem::new(format!(
+            "{volume} can't be a volume: the box itself is in it"
+        ))));
     }
     let there = tree.lookup(path)?;
-    let file = there.is_some_and(|entry| entry.metadata.kind != holdall_image::root::Kind::Directory);
-    Ok(file.then(|| Problem::new(format!("{volume} can't be a volume: it is a file in the image"))))
+    let file = there.is_some_and(|entry| entry.metadata.kind != Kind::Directory);
+    Ok(file.then(|| {
+        Problem::new(format!(
+            "{volume} can't be a volume: it is a file in the image"
+        ))
+    }))
 }

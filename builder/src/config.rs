@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use holdall_image::document::{Healthcheck, ImageConfig, RunConfig};
-use holdall_protocol::manifest::{ListenAddress, Manifest, Protocol};
 use holdall_protocol::Millis;
+use holdall_protocol::manifest::{ListenAddress, Manifest, Protocol};
 
 use crate::plan::ARCHITECTURE;
 use crate::toml::Image;
@@ -63,7 +63,11 @@ pub(crate) fn image_config(
     if let Some(name) = &manifest.name {
         labels.insert("org.opencontainers.image.title".to_owned(), name.clone());
     }
-    let names: Vec<&str> = manifest.services.iter().map(|service| service.name.as_str()).collect();
+    let names: Vec<&str> = manifest
+        .services
+        .iter()
+        .map(|service| service.name.as_str())
+        .collect();
     labels.insert(LABEL_SERVICES.to_owned(), names.join(","));
     let grace = manifest.init.stop_timeout.0.div_ceil(1000);
     labels.insert(LABEL_GRACE.to_owned(), grace.to_string());
@@ -71,11 +75,18 @@ pub(crate) fn image_config(
     let mut exposed_ports = below.exposed_ports;
     exposed_ports.extend(ports(manifest));
     let mut volumes = below.volumes;
-    volumes.extend(manifest.services.iter().flat_map(|service| service.volumes.clone()));
+    volumes.extend(
+        manifest
+            .services
+            .iter()
+            .flat_map(|service| service.volumes.clone()),
+    );
     ImageConfig {
         created: Some(rfc3339(epoch)),
         author: base.and_then(|base| base.author.clone()),
-        architecture: base.map_or(ARCHITECTURE, |base| &base.architecture).to_owned(),
+        architecture: base
+            .map_or(ARCHITECTURE, |base| &base.architecture)
+            .to_owned(),
         variant: base.and_then(|base| base.variant.clone()),
         os: "linux".to_owned(),
         config: RunConfig {
@@ -109,19 +120,26 @@ pub(crate) fn environment(base: &[String], own: &BTreeMap<String, String>) -> Ve
     if !variables.iter().any(|(name, _)| name == "PATH") {
         variables.insert(0, ("PATH".to_owned(), PATH.to_owned()));
     }
-    variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+    variables
+        .into_iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect()
 }
 
 /// The ports that services bind and that init binds for them, but for those
 /// that only the box itself can reach.
 fn ports(manifest: &Manifest) -> impl Iterator<Item = String> {
-    let exposed = manifest.services.iter().flat_map(|service| &service.expose).map(|expose| {
-        let protocol = match expose.protocol {
-            Protocol::Tcp => "tcp",
-            Protocol::Udp => "udp",
-        };
-        format!("{}/{protocol}", expose.port)
-    });
+    let exposed = manifest
+        .services
+        .iter()
+        .flat_map(|service| &service.expose)
+        .map(|expose| {
+            let protocol = match expose.protocol {
+                Protocol::Tcp => "tcp",
+                Protocol::Udp => "udp",
+            };
+            format!("{}/{protocol}", expose.port)
+        });
     let listening = manifest.services.iter().flat_map(|service| &service.listen);
     let listening = listening.filter_map(|listen| match &listen.address {
         ListenAddress::Port(port) => Some(*port),
@@ -140,8 +158,13 @@ fn healthcheck(manifest: &Manifest) -> Option<Healthcheck> {
     let nanos = |span: Millis| span.0.saturating_mul(1_000_000);
     // Services that depend on each other start one after the other, so their
     // periods add up.
-    let periods = manifest.services.iter().filter_map(|service| service.health.as_ref());
-    let start = periods.fold(START_PERIOD.0, |sum, health| sum.saturating_add(health.start_period.0));
+    let periods = manifest
+        .services
+        .iter()
+        .filter_map(|service| service.health.as_ref());
+    let start = periods.fold(START_PERIOD.0, |sum, health| {
+        sum.saturating_add(health.start_period.0)
+    });
     Some(Healthcheck {
         test: ["CMD", "/init", "health"].map(str::to_owned).to_vec(),
         interval: nanos(HEALTH_INTERVAL),
@@ -165,7 +188,11 @@ pub(crate) fn rfc3339(epoch: i64) -> String {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_shifted = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_shifted + 2) / 5 + 1;
-    let month = if month_shifted < 10 { month_shifted + 3 } else { month_shifted - 9 };
+    let month = if month_shifted < 10 {
+        month_shifted + 3
+    } else {
+        month_shifted - 9
+    };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
@@ -192,8 +219,14 @@ mod tests {
     #[test]
     fn the_files_variables_lie_over_those_of_the_base() {
         let base = ["A=1".to_owned(), "PATH=/bin".to_owned()];
-        let own = [("A".to_owned(), "2".to_owned()), ("B".to_owned(), "3=4".to_owned())];
-        assert_eq!(environment(&base, &own.into()), ["A=2", "PATH=/bin", "B=3=4"]);
+        let own = [
+            ("A".to_owned(), "2".to_owned()),
+            ("B".to_owned(), "3=4".to_owned()),
+        ];
+        assert_eq!(
+            environment(&base, &own.into()),
+            ["A=2", "PATH=/bin", "B=3=4"]
+        );
         assert_eq!(environment(&[], &BTreeMap::new()), [format!("PATH={PATH}")]);
     }
 }

@@ -126,45 +126,87 @@ impl Context {
     pub(crate) fn open(path: &Path) -> Result<Self, ContextError> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let dir = nix::fcntl::open(path, flags, nix::sys::stat::Mode::empty());
-        let dir = dir.map_err(|errno| ContextError::Open { path: path.to_owned(), source: errno.into() })?;
+        let dir = dir.map_err(|errno| ContextError::Open {
+            path: path.to_owned(),
+            source: errno.into(),
+        })?;
         Ok(Self { dir })
+    }
+
+    /// Reads a file again, for the index alone.
+    pub(crate) fn reread(&self, path: &Path, index: &mut StatIndex) -> Result<(), ContextError> {
+        let flags = OFlag::O_NONBLOCK;
+        let file = open(self.dir.as_fd(), path, flags, ResolveFlag::RESOLVE_BENEATH);
+        let file = File::from(file.map_err(|errno| error_of(path, errno))?);
+        let mut walk = Walk {
+            from: Path::new(""),
+            index,
+            entries: Vec::new(),
+        };
+        walk.file(path, &file).map(drop)
     }
 
     /// Walks what one `copy` takes, reading only what `index` doesn't know.
     pub(crate) fn tree(&self, from: &Path, index: &mut StatIndex) -> Result<Tree, ContextError> {
         let failed = |errno| error_of(from, errno);
-        let name = if from.as_os_str().is_empty() { Path::new(".") } else { from };
+        let name = if from.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            from
+        };
         let beneath = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS;
         let node = open(self.dir.as_fd(), name, OFlag::O_PATH, beneath).map_err(failed)?;
         let stat = fstat(&node).map_err(failed)?;
-        let mut walk = Walk { from, index, entries: Vec::new() };
+        let mut walk = Walk {
+            from,
+            index,
+            entries: Vec::new(),
+        };
         let root = match kind(&stat) {
             SFlag::S_IFDIR => {
-                let root = open(self.dir.as_fd(), name, OFlag::O_DIRECTORY, beneath).map_err(failed)?;
+                let root =
+                    open(self.dir.as_fd(), name, OFlag::O_DIRECTORY, beneath).map_err(failed)?;
                 walk.folder(root.as_fd())?;
                 root
             }
             SFlag::S_IFREG => {
                 let flags = OFlag::O_NONBLOCK;
                 let root = open(self.dir.as_fd(), name, flags, beneath).map_err(failed)?;
-                let file = File::from(root.try_clone().map_err(|source| read_error(from, source))?);
+                let file = File::from(
+                    root.try_clone()
+                        .map_err(|source| read_error(from, source))?,
+                );
                 let node = walk.file(Path::new(""), &file)?;
-                walk.entries.push(Entry { path: PathBuf::new(), node });
+                walk.entries.push(Entry {
+                    path: PathBuf::new(),
+                    node,
+                });
                 root
             }
-            _ => return Err(ContextError::Special { path: from.to_owned() }),
+            _ => {
+                return Err(ContextError::Special {
+                    path: from.to_owned(),
+                });
+            }
         };
         let mut entries = walk.entries;
         entries.sort_by(|a, b| a.path.cmp(&b.path));
         let digest = digest(&entries);
-        Ok(Tree { root, from: from.to_owned(), entries, digest })
+        Ok(Tree {
+            root,
+            from: from.to_owned(),
+            entries,
+            digest,
+        })
     }
 }
 
 impl Tree {
     /// Whether `from` is a folder.
     pub(crate) fn is_folder(&self) -> bool {
-        self.entries.first().is_some_and(|entry| entry.node == Node::Folder)
+        self.entries
+            .first()
+            .is_some_and(|entry| entry.node == Node::Folder)
     }
 
     /// The last part of `from`, which a file keeps where it is copied into a
@@ -176,18 +218,30 @@ impl Tree {
     /// Opens one of its files. What it holds may have changed since.
     pub(crate) fn open(&self, path: &Path) -> Result<File, ContextError> {
         if path.as_os_str().is_empty() {
-            let file = self.root.try_clone().map_err(|source| read_error(&self.from, source))?;
+            let file = self
+                .root
+                .try_clone()
+                .map_err(|source| read_error(&self.from, source))?;
             let mut file = File::from(file);
             io::Seek::rewind(&mut file).map_err(|source| read_error(&self.from, source))?;
             return Ok(file);
         }
-        let opened = open(self.root.as_fd(), path, OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW, WITHIN);
-        opened.map(File::from).map_err(|errno| error_of(&self.from.join(path), errno))
+        let opened = open(
+            self.root.as_fd(),
+            path,
+            OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW,
+            WITHIN,
+        );
+        opened
+            .map(File::from)
+            .map_err(|errno| error_of(&self.from.join(path), errno))
     }
 
     /// The error for a file that no longer holds what it did.
     pub(crate) fn changed(&self, path: &Path) -> ContextError {
-        ContextError::Changed { path: self.from.join(path) }
+        ContextError::Changed {
+            path: self.from.join(path),
+        }
     }
 }
 
@@ -210,11 +264,20 @@ impl Walk<'_> {
                 return Err(ContextError::Deep { path: full });
             }
             let failed = |errno| error_of(&full, errno);
-            let name = if path.as_os_str().is_empty() { Path::new(".") } else { &path };
-            let dir = open(root, name, OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW, WITHIN).map_err(failed)?;
-            self.entries.push(Entry { path: path.clone(), node: Node::Folder });
-            let mut listing = Dir::from_fd(dir.try_clone().map_err(|error| read_error(&full, error))?)
-                .map_err(failed)?;
+            let name = if path.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                &path
+            };
+            let dir =
+                open(root, name, OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW, WITHIN).map_err(failed)?;
+            self.entries.push(Entry {
+                path: path.clone(),
+                node: Node::Folder,
+            });
+            let mut listing =
+                Dir::from_fd(dir.try_clone().map_err(|error| read_error(&full, error))?)
+                    .map_err(failed)?;
             for entry in listing.iter() {
                 let entry = entry.map_err(failed)?;
                 let name = OsStr::from_bytes(entry.file_name().to_bytes());
@@ -244,7 +307,10 @@ impl Walk<'_> {
             }
             SFlag::S_IFLNK => Node::Link(readlinkat(dir, name).map_err(failed)?),
             SFlag::S_IFREG => match self.index.known(full.as_os_str().as_bytes(), &stamp(&stat)) {
-                Some(content) => Node::File { executable: executable(&stat), content },
+                Some(content) => Node::File {
+                    executable: executable(&stat),
+                    content,
+                },
                 None => {
                     let flags = OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
                     let file = open(dir, Path::new(name), flags, WITHIN).map_err(failed)?;
@@ -268,11 +334,17 @@ impl Walk<'_> {
         let key = full.as_os_str().as_bytes();
         let executable = executable(&stat);
         if let Some(content) = self.index.known(key, &stamp(&stat)) {
-            return Ok(Node::File { executable, content });
+            return Ok(Node::File {
+                executable,
+                content,
+            });
         }
         let content = hash(file).map_err(|source| read_error(&full, source))?;
         self.index.remember(key, &stamp(&stat), content, now);
-        Ok(Node::File { executable, content })
+        Ok(Node::File {
+            executable,
+            content,
+        })
     }
 }
 
@@ -327,7 +399,10 @@ fn digest(entries: &[Entry]) -> [u8; 32] {
         field(entry.path.as_os_str().as_bytes());
         match &entry.node {
             Node::Folder => field(b"folder"),
-            Node::File { executable, content } => {
+            Node::File {
+                executable,
+                content,
+            } => {
                 field(if *executable { b"program" } else { b"file" });
                 field(content);
             }
@@ -346,7 +421,9 @@ fn open(
     flags: OFlag,
     resolve: ResolveFlag,
 ) -> nix::Result<OwnedFd> {
-    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve);
+    let how = OpenHow::new()
+        .flags(flags | OFlag::O_CLOEXEC)
+        .resolve(resolve);
     openat2(dir, path, how)
 }
 
@@ -376,10 +453,16 @@ fn error_of(path: &Path, errno: nix::Error) -> ContextError {
         nix::Error::ENOENT => ContextError::Missing { path },
         nix::Error::EXDEV => ContextError::Outside { path },
         nix::Error::ELOOP => ContextError::Changed { path },
-        errno => ContextError::Read { path, source: errno.into() },
+        errno => ContextError::Read {
+            path,
+            source: errno.into(),
+        },
     }
 }
 
 fn read_error(path: &Path, source: io::Error) -> ContextError {
-    ContextError::Read { path: path.to_owned(), source }
+    ContextError::Read {
+        path: path.to_owned(),
+        source,
+    }
 }

@@ -58,9 +58,16 @@ fn is_empty(changes: &RootDir, path: &Path) -> Result<bool, DiffError> {
 /// Whether a folder says nothing that the one below doesn't say. A new folder
 /// above a stub says nothing at all.
 fn unchanged(changes: &RootDir, path: &Path, below: Option<Metadata>) -> Result<bool, DiffError> {
-    let Some(here) = changes.stat(path)? else { return Ok(false) };
-    let Some(below) = below else { return Ok(here.kind == Kind::Directory) };
-    let opaque = changes.xattrs(path)?.iter().any(|(name, _)| name == "trusted.overlay.opaque");
+    let Some(here) = changes.stat(path)? else {
+        return Ok(false);
+    };
+    let Some(below) = below else {
+        return Ok(here.kind == Kind::Directory);
+    };
+    let opaque = changes
+        .xattrs(path)?
+        .iter()
+        .any(|(name, _)| name == "trusted.overlay.opaque");
     Ok(!opaque
         && here.kind == below.kind
         && (here.mode, here.uid, here.gid) == (below.mode, below.uid, below.gid))

@@ -3,9 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use holdall_image::{LayerError, Reference, StoreError};
 use holdall_image::archive::ArchiveError;
 use holdall_image::tree::TreeError;
+use holdall_image::{LayerError, Reference, StoreError};
 use holdall_protocol::diagnostic::{self, Diagnostic};
 use holdall_runtime::step::StepError;
 
@@ -190,7 +190,11 @@ impl BuildError {
     pub(crate) fn invalid(path: &Path, text: &str, found: &[Diagnostic]) -> Self {
         let rendered = diagnostic::render(&path.display().to_string(), text, found);
         let rendered = rendered.trim_end().to_owned();
-        Self::Invalid { path: path.to_owned(), count: found.len(), rendered }
+        Self::Invalid {
+            path: path.to_owned(),
+            count: found.len(),
+            rendered,
+        }
     }
 
     /// A program's failure: a wish to stop is no failure of its own.
@@ -207,10 +211,17 @@ impl BuildError {
         let hint = match self {
             Self::NoContext { .. } => "give the folder with the holdall.toml: `holdall build DIR`",
             Self::NoFile { .. } => "write one with `holdall new`",
-            Self::Dockerfile { .. } => "describe the image in a holdall.toml: `holdall new` writes one",
-            Self::NoName => "write `name = \"shop\"` at the top of the holdall.toml, or give `-t NAME`",
+            Self::Dockerfile { .. } => {
+                "describe the image in a holdall.toml: `holdall new` writes one"
+            }
+            Self::NoName => {
+                "write `name = \"shop\"` at the top of the holdall.toml, or give `-t NAME`"
+            }
             Self::Lock { .. } => "delete it: the next build writes a new one",
-            Self::Packages { source: ProgramError::Absent { package, .. }, .. } => {
+            Self::Packages {
+                source: ProgramError::Absent { package, .. },
+                ..
+            } => {
                 return Some(format!("apt-get install {package}"));
             }
             Self::Store(source) | Self::NoBase { source, .. } => return source.hint(),
@@ -221,7 +232,11 @@ impl BuildError {
 }
 
 fn counted(count: usize) -> String {
-    if count == 1 { "an error".to_owned() } else { format!("{count} errors") }
+    if count == 1 {
+        "an error".to_owned()
+    } else {
+        format!("{count} errors")
+    }
 }
 
 fn shown(tail: &[String]) -> String {

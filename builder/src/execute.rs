@@ -69,31 +69,57 @@ impl Executor<'_> {
             let key = step.key.ok_or(BuildError::NoName)?;
             self.check_stop()?;
             if matches!(step.action, Action::Finish) {
-                progress(Progress::Step { index, count, name: name() });
+                progress(Progress::Step {
+                    index,
+                    count,
+                    name: name(),
+                });
                 let started = host::clock();
                 let image = self.finish(&made)?;
                 self.cache.put_image(key, image.digest)?;
-                progress(Progress::Done { index, millis: elapsed(started) });
-                return Ok(Executed { image, ran: made.ran + 1, cached: made.cached });
+                progress(Progress::Done {
+                    index,
+                    millis: elapsed(started),
+                });
+                return Ok(Executed {
+                    image,
+                    ran: made.ran + 1,
+                    cached: made.cached,
+                });
             }
             if self.take_cached(step, key, &mut made)? {
-                progress(Progress::Cached { index, count, name: name() });
+                progress(Progress::Cached {
+                    index,
+                    count,
+                    name: name(),
+                });
                 continue;
             }
             if index > 1 || !announced {
-                progress(Progress::Step { index, count, name: name() });
+                progress(Progress::Step {
+                    index,
+                    count,
+                    name: name(),
+                });
             }
             let started = host::clock();
             let lock = self.cache.lock_step(key, self.build.stop)?;
             let _lock = lock.ok_or(BuildError::Stopped)?;
             // Another build may have run it while we waited.
             if self.take_cached(step, key, &mut made)? {
-                progress(Progress::Cached { index, count, name: name() });
+                progress(Progress::Cached {
+                    index,
+                    count,
+                    name: name(),
+                });
                 continue;
             }
             self.perform(step, key, &mut made, progress)?;
             made.ran += 1;
-            progress(Progress::Done { index, millis: elapsed(started) });
+            progress(Progress::Done {
+                index,
+                millis: elapsed(started),
+            });
         }
         // Every plan ends with Finish.
         Err(BuildError::NoName)
@@ -111,9 +137,14 @@ impl Executor<'_> {
         if self.build.no_cache {
             return Ok(false);
         }
-        let Some(record) = self.cache.step(key) else { return Ok(false) };
+        let Some(record) = self.cache.step(key) else {
+            return Ok(false);
+        };
         let layer = record.layer();
-        if layer.as_ref().is_some_and(|layer| !self.build.store.contains(&layer.descriptor.digest)) {
+        if layer
+            .as_ref()
+            .is_some_and(|layer| !self.build.store.contains(&layer.descriptor.digest))
+        {
             return Ok(false);
         }
         made.push(layer, &step.name, self.epoch);
@@ -184,7 +215,10 @@ impl Executor<'_> {
     /// Makes a layer of a folder, which moves to the unpacked layers.
     fn pack(&self, dir: &Path, times: Times) -> Result<PackedLayer, BuildError> {
         self.check_stop()?;
-        let failed = |source| BuildError::WriteLayer { path: "/".into(), source };
+        let failed = |source| BuildError::WriteLayer {
+            path: "/".into(),
+            source,
+        };
         settle(dir, self.epoch, times).map_err(failed)?;
         let opened = std::fs::File::open(dir).map_err(failed)?;
         let packed = self.build.store.pack_layer(opened.as_fd(), self.epoch)?;
@@ -195,17 +229,35 @@ impl Executor<'_> {
     /// Checks the services against the image's own files, and puts it together.
     fn finish(&self, made: &Made) -> Result<Image, BuildError> {
         let tree = self.below(made)?;
-        let found = check::services(&self.source.manifest, &self.source.places, &tree, &self.path(made))?;
+        let found = check::services(
+            &self.source.manifest,
+            &self.source.places,
+            &tree,
+            &self.path(made),
+        )?;
         if !found.is_empty() {
-            return Err(BuildError::invalid(&self.source.path, &self.source.text, &found));
+            return Err(BuildError::invalid(
+                &self.source.path,
+                &self.source.text,
+                &found,
+            ));
         }
-        let Source { image, manifest, .. } = self.source;
+        let Source {
+            image, manifest, ..
+        } = self.source;
         let config = config::image_config(made.base.as_ref(), image, manifest, self.epoch);
         let diff_ids = made.layers.iter().map(|layer| layer.diff_id).collect();
         let history = made.history.clone();
-        let config = ImageConfig { rootfs: RootFs::new(diff_ids), history, ..config };
-        let layers: Vec<Descriptor> =
-            made.layers.iter().map(|layer| layer.descriptor.clone()).collect();
+        let config = ImageConfig {
+            rootfs: RootFs::new(diff_ids),
+            history,
+            ..config
+        };
+        let layers: Vec<Descriptor> = made
+            .layers
+            .iter()
+            .map(|layer| layer.descriptor.clone())
+            .collect();
         Ok(self.build.store.put_image(&config, &layers)?)
     }
 
@@ -218,10 +270,18 @@ impl Executor<'_> {
 
     /// The image's environment.
     fn variables(&self, made: &Made) -> Vec<(String, String)> {
-        let base = made.base.as_ref().map(|base| base.config.env.as_slice()).unwrap_or_default();
+        let base = made
+            .base
+            .as_ref()
+            .map(|base| base.config.env.as_slice())
+            .unwrap_or_default();
         let variables = config::environment(base, &self.source.image.env);
-        let split = variables.iter().filter_map(|variable| variable.split_once('='));
-        split.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+        let split = variables
+            .iter()
+            .filter_map(|variable| variable.split_once('='));
+        split
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
     }
 
     fn check_stop(&self) -> Result<(), BuildError> {
@@ -231,7 +291,11 @@ impl Executor<'_> {
 
 /// An error where the build is to stop.
 pub(crate) fn stopped(stop: &AtomicBool) -> Result<(), BuildError> {
-    if stop.load(Ordering::Relaxed) { Err(BuildError::Stopped) } else { Ok(()) }
+    if stop.load(Ordering::Relaxed) {
+        Err(BuildError::Stopped)
+    } else {
+        Ok(())
+    }
 }
 
 /// The unpacked folders of layers, bottom first.
@@ -250,9 +314,16 @@ pub(crate) fn folders(store: &Store, layers: &[PackedLayer]) -> Result<Vec<PathB
 
 impl Made {
     fn take_base(&mut self, image: &Image) {
-        let pairs = image.manifest.layers.iter().zip(&image.config.rootfs.diff_ids);
+        let pairs = image
+            .manifest
+            .layers
+            .iter()
+            .zip(&image.config.rootfs.diff_ids);
         self.layers = pairs
-            .map(|(descriptor, diff_id)| PackedLayer { descriptor: descriptor.clone(), diff_id: *diff_id })
+            .map(|(descriptor, diff_id)| PackedLayer {
+                descriptor: descriptor.clone(),
+                diff_id: *diff_id,
+            })
             .collect();
         self.history.clone_from(&image.config.history);
         self.base = Some(image.config.clone());

@@ -9,8 +9,16 @@ const CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// The variables by which programs are told of a proxy.
 const PROXIES: [&str; 10] = [
-    "http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy",
-    "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "ftp_proxy",
+    "no_proxy",
+    "all_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "FTP_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
 ];
 
 /// The environment of a build. Only `epoch` can change its result.
@@ -36,24 +44,44 @@ pub(crate) struct Certificates {
 impl Host {
     /// Reads the environment.
     pub(crate) fn read() -> Self {
-        let proxies = PROXIES.iter().filter_map(|name| Some(((*name).to_owned(), variable(name)?)));
-        let explicit = variable("SSL_CERT_FILE").map(PathBuf::from).filter(|path| path.is_file());
+        let proxies = PROXIES
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), variable(name)?)));
+        let explicit = variable("SSL_CERT_FILE")
+            .map(PathBuf::from)
+            .filter(|path| path.is_file());
         let own = || Some(Path::new(CA_BUNDLE).to_owned()).filter(|path| path.is_file());
         let certificates = match explicit {
-            Some(path) => Some(Certificates { path, explicit: true }),
-            None => own().map(|path| Certificates { path, explicit: false }),
+            Some(path) => Some(Certificates {
+                path,
+                explicit: true,
+            }),
+            None => own().map(|path| Certificates {
+                path,
+                explicit: false,
+            }),
         };
-        Self { epoch: variable("SOURCE_DATE_EPOCH"), proxies: proxies.collect(), certificates }
+        Self {
+            epoch: variable("SOURCE_DATE_EPOCH"),
+            proxies: proxies.collect(),
+            certificates,
+        }
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the crate's one reader of the environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the crate's one reader of the environment"
+)]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// A time to measure from.
-#[expect(clippy::disallowed_methods, reason = "the crate's one reader of the clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the crate's one reader of the clock"
+)]
 pub(crate) fn clock() -> Instant {
     Instant::now()
 }
@@ -63,5 +91,7 @@ pub(crate) fn file_clock() -> i128 {
     // The clock is always there; were it not, no file would count as settled.
     let clock = nix::time::ClockId::CLOCK_REALTIME_COARSE;
     let now = nix::time::clock_gettime(clock);
-    now.map_or(0, |now| i128::from(now.tv_sec()) * 1_000_000_000 + i128::from(now.tv_nsec()))
+    now.map_or(0, |now| {
+        i128::from(now.tv_sec()) * 1_000_000_000 + i128::from(now.tv_nsec())
+    })
 }

@@ -49,13 +49,23 @@ impl<'a> Filling<'a> {
     /// Fills `dir`, which is empty, over the layers of `below`.
     pub(crate) fn new(dir: &'a Path, below: &'a Tree) -> Result<Self, BuildError> {
         let root = Path::new("/");
-        let mut filling = Self { dir, below, made: BTreeMap::new() };
+        let mut filling = Self {
+            dir,
+            below,
+            made: BTreeMap::new(),
+        };
         if let Some(entry) = below.lookup(root)? {
             filling.adopt(root, &entry.metadata)?;
         } else {
             filling.dress(root, FOLDER_MODE, Owner::default())?;
         }
-        filling.made.insert(root.to_owned(), Made { path: root.to_owned(), below: true });
+        filling.made.insert(
+            root.to_owned(),
+            Made {
+                path: root.to_owned(),
+                below: true,
+            },
+        );
         Ok(filling)
     }
 
@@ -64,7 +74,9 @@ impl<'a> Filling<'a> {
     pub(crate) fn folder(&mut self, path: &Path, owner: Owner) -> Result<PathBuf, BuildError> {
         let mut asked = PathBuf::from("/");
         for part in path.components() {
-            let Component::Normal(name) = part else { continue };
+            let Component::Normal(name) = part else {
+                continue;
+            };
             let parent = self.made.get(&asked).cloned();
             let Some(parent) = parent else { continue };
             asked.push(name);
@@ -73,12 +85,20 @@ impl<'a> Filling<'a> {
                 self.made.insert(asked.clone(), made);
             }
         }
-        Ok(self.made.get(&asked).map_or(asked, |made| made.path.clone()))
+        Ok(self
+            .made
+            .get(&asked)
+            .map_or(asked, |made| made.path.clone()))
     }
 
     fn step(&mut self, parent: &Made, name: &OsStr, owner: Owner) -> Result<Made, BuildError> {
         let path = parent.path.join(name);
-        let refuse = |reason| Err(BuildError::Target { path: path.clone(), reason });
+        let refuse = |reason| {
+            Err(BuildError::Target {
+                path: path.clone(),
+                reason,
+            })
+        };
         if parent.below {
             if let Some(entry) = self.below.lookup(&path)? {
                 if entry.metadata.kind != Kind::Directory {
@@ -97,7 +117,11 @@ impl<'a> Filling<'a> {
                 return refuse("a link that leads nowhere is in the way");
             }
         }
-        if self.inside(&path).symlink_metadata().is_ok_and(|found| !found.is_dir()) {
+        if self
+            .inside(&path)
+            .symlink_metadata()
+            .is_ok_and(|found| !found.is_dir())
+        {
             return refuse("a file is in the way");
         }
         self.make(&path)?;
@@ -116,22 +140,39 @@ impl<'a> Filling<'a> {
         let path = self.place(path, owner)?;
         let inside = self.inside(&path);
         let mut options = File::options();
-        options.write(true).create_new(true).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
-        let mut file = options.open(inside).map_err(|source| write_error(&path, source))?;
+        options
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .custom_flags(nix::libc::O_NOFOLLOW);
+        let mut file = options
+            .open(inside)
+            .map_err(|source| write_error(&path, source))?;
         fill(&mut file)?;
         self.dress(&path, mode, owner)
     }
 
     /// Makes a file with this content.
-    pub(crate) fn content(&mut self, path: &str, mode: u32, bytes: &[u8]) -> Result<(), BuildError> {
+    pub(crate) fn content(
+        &mut self,
+        path: &str,
+        mode: u32,
+        bytes: &[u8],
+    ) -> Result<(), BuildError> {
         let path = Path::new(path);
         self.file(path, mode, Owner::default(), &mut |file| {
-            file.write_all(bytes).map_err(|source| write_error(path, source))
+            file.write_all(bytes)
+                .map_err(|source| write_error(path, source))
         })
     }
 
     /// Makes a link.
-    pub(crate) fn link(&mut self, path: &Path, target: &OsStr, owner: Owner) -> Result<(), BuildError> {
+    pub(crate) fn link(
+        &mut self,
+        path: &Path,
+        target: &OsStr,
+        owner: Owner,
+    ) -> Result<(), BuildError> {
         let path = self.place(path, owner)?;
         let inside = self.inside(&path);
         std::os::unix::fs::symlink(target, &inside)
@@ -143,18 +184,25 @@ impl<'a> Filling<'a> {
     /// can't replace is.
     fn place(&mut self, path: &Path, owner: Owner) -> Result<PathBuf, BuildError> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(BuildError::Target { path: path.to_owned(), reason: "a folder is in the way" });
+            return Err(BuildError::Target {
+                path: path.to_owned(),
+                reason: "a folder is in the way",
+            });
         };
         let parent = self.folder(parent, owner)?;
         let path = parent.join(name);
         let below = self.below.lookup_link(&path)?;
         if below.is_some_and(|entry| entry.metadata.kind == Kind::Directory) {
-            return Err(BuildError::Target { path, reason: "a folder is in the way" });
+            return Err(BuildError::Target {
+                path,
+                reason: "a folder is in the way",
+            });
         }
         match self.inside(&path).symlink_metadata() {
-            Ok(found) if found.is_dir() => {
-                Err(BuildError::Target { path, reason: "a folder is in the way" })
-            }
+            Ok(found) if found.is_dir() => Err(BuildError::Target {
+                path,
+                reason: "a folder is in the way",
+            }),
             Ok(_) => {
                 let removed = std::fs::remove_file(self.inside(&path));
                 removed.map_err(|source| write_error(&path, source))?;
@@ -166,7 +214,9 @@ impl<'a> Filling<'a> {
 
     fn make(&self, path: &Path) -> Result<(), BuildError> {
         match std::fs::create_dir(self.inside(path)) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(write_error(path, error)),
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                Err(write_error(path, error))
+            }
             Ok(()) | Err(_) => Ok(()),
         }
     }
@@ -174,7 +224,14 @@ impl<'a> Filling<'a> {
     /// A folder in a layer hides the attributes of the one below it, so it
     /// takes them.
     fn adopt(&self, path: &Path, below: &holdall_image::root::Metadata) -> Result<(), BuildError> {
-        self.dress(path, below.mode, Owner { uid: below.uid, gid: below.gid })
+        self.dress(
+            path,
+            below.mode,
+            Owner {
+                uid: below.uid,
+                gid: below.gid,
+            },
+        )
     }
 
     /// Owner first: chown takes set-id bits away.
@@ -187,12 +244,19 @@ impl<'a> Filling<'a> {
 
     fn inside(&self, path: &Path) -> PathBuf {
         let relative = path.strip_prefix("/").unwrap_or(path);
-        if relative.as_os_str().is_empty() { self.dir.to_owned() } else { self.dir.join(relative) }
+        if relative.as_os_str().is_empty() {
+            self.dir.to_owned()
+        } else {
+            self.dir.join(relative)
+        }
     }
 }
 
 fn write_error(path: &Path, source: io::Error) -> BuildError {
-    BuildError::WriteLayer { path: path.to_owned(), source }
+    BuildError::WriteLayer {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 /// Which files get the epoch as their time.
@@ -219,7 +283,13 @@ pub(crate) fn settle(dir: &Path, epoch: i64, times: Times) -> io::Result<()> {
         }
         let newer = (found.mtime(), found.mtime_nsec()) > (epoch, 0);
         if newer || times == Times::All {
-            utimensat(AT_FDCWD, &path, &time, &time, UtimensatFlags::NoFollowSymlink)?;
+            utimensat(
+                AT_FDCWD,
+                &path,
+                &time,
+                &time,
+                UtimensatFlags::NoFollowSymlink,
+            )?;
         }
     }
     Ok(())

@@ -149,10 +149,7 @@ pub fn plan(build: &Build<'_>) -> Result<Plan, BuildError> {
 /// # Errors
 /// See [`BuildError`]. After any of them no name has changed, and what was
 /// half-made is gone; finished steps stay in the cache.
-pub fn build(
-    build: &Build<'_>,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Built, BuildError> {
+pub fn build(build: &Build<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Built, BuildError> {
     let started = host::clock();
     let cache = Cache::open(build.dirs.cache())?;
     let mut prepared = Prepared::read(build, &cache)?;
@@ -161,7 +158,11 @@ pub fn build(
         Some(image) => {
             let count = prepared.steps.len();
             for (at, step) in prepared.steps.iter().enumerate() {
-                progress(Progress::Cached { index: at + 1, count, name: step.name.clone() });
+                progress(Progress::Cached {
+                    index: at + 1,
+                    count,
+                    name: step.name.clone(),
+                });
             }
             (image, 0, count)
         }
@@ -181,19 +182,31 @@ pub fn build(
                 workspace: &workspace,
             };
             let done = executor.run(&prepared.steps, unresolved, progress)?;
+            prepared.settle_index(build);
             (done.image, done.ran, done.cached)
         }
     };
     for tag in &tags {
         // Known already in an unchanged build, which then writes nothing.
-        if build.store.resolve(&tag.to_string()).is_ok_and(|known| known.digest == image.digest) {
+        if build
+            .store
+            .resolve(&tag.to_string())
+            .is_ok_and(|known| known.digest == image.digest)
+        {
             continue;
         }
         build.store.tag(tag, &image)?;
     }
     let size = image.manifest.layers.iter().map(|layer| layer.size).sum();
     let millis = u64::try_from(host::clock().saturating_duration_since(started).as_millis());
-    Ok(Built { image, tags, ran, cached, size, millis: millis.unwrap_or(u64::MAX) })
+    Ok(Built {
+        image,
+        tags,
+        ran,
+        cached,
+        size,
+        millis: millis.unwrap_or(u64::MAX),
+    })
 }
 
 /// What is wrong with the services, as far as it can be known: the file alone,

@@ -33,7 +33,10 @@ impl Lines {
             return;
         }
         let text = String::from_utf8_lossy(&self.part);
-        let shown: String = text.chars().filter(|c| *c == '\t' || !c.is_control()).collect();
+        let shown: String = text
+            .chars()
+            .filter(|c| *c == '\t' || !c.is_control())
+            .collect();
         line(&shown);
         self.part.clear();
     }
@@ -60,7 +63,10 @@ mod tests {
 
     #[test]
     fn a_progress_bar_and_colours_stay_readable() {
-        assert_eq!(lines(&[b"10%\r20%\r\n\x1b[31mred\x1b[0m"]), ["10%", "20%", "[31mred[0m"]);
+        assert_eq!(
+            lines(&[b"10%\r20%\r\n\x1b[31mred\x1b[0m"]),
+            ["10%", "20%", "[31mred[0m"]
+        );
     }
 
     #[test]

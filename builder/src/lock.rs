@@ -174,8 +174,18 @@ impl Lock {
     /// from.
     #[must_use]
     pub fn digest(&self) -> String {
-        let mut lines = format!("{}\n{}\n{:?}\n", self.suite, self.architecture, self.requested);
-        for Package { name, version, architecture, sha256, .. } in &self.packages {
+        let mut lines = format!(
+            "{}\n{}\n{:?}\n",
+            self.suite, self.architecture, self.requested
+        );
+        for Package {
+            name,
+            version,
+            architecture,
+            sha256,
+            ..
+        } in &self.packages
+        {
             let _infallible = writeln!(lines, "{name:?} {version:?} {architecture:?} {sha256}");
         }
         let hash = Sha256::digest(lines);
@@ -190,7 +200,12 @@ impl Package {
     /// The values end up in file names and in apt's own index, where a line
     /// break would be a field of its own.
     fn check(&self) -> Result<(), LockError> {
-        let wrong = |field| Err(LockError::Package { name: self.name.clone(), field });
+        let wrong = |field| {
+            Err(LockError::Package {
+                name: self.name.clone(),
+                field,
+            })
+        };
         if !is_package_name(&self.name) {
             return wrong("name");
         }
@@ -206,7 +221,11 @@ impl Package {
         if self.sha256.len() != 64 || !self.sha256.bytes().all(hex) {
             return wrong("sha256");
         }
-        if self.url.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        if self
+            .url
+            .chars()
+            .any(|c| c.is_whitespace() || c.is_control())
+        {
             return wrong("url");
         }
         Ok(())
@@ -254,7 +273,13 @@ mod tests {
     use super::*;
 
     fn package() -> impl Strategy<Value = Package> {
-        ("[a-z0-9][a-z0-9+.]{1,9}", "[0-9][0-9a-z.+~:-]{0,9}", "amd64|all", "[0-9a-f]{64}", any::<u32>())
+        (
+            "[a-z0-9][a-z0-9+.]{1,9}",
+            "[0-9][0-9a-z.+~:-]{0,9}",
+            "amd64|all",
+            "[0-9a-f]{64}",
+            any::<u32>(),
+        )
             .prop_map(|(name, version, architecture, sha256, size)| Package {
                 url: format!("http://deb.debian.org/debian/pool/{name}.deb"),
                 name,
@@ -331,8 +356,14 @@ mod tests {
             url: url.into(),
         };
         let digest = |p| Lock::new("bookworm", "amd64", &[], 1, vec![p]).digest();
-        assert_eq!(digest(package("http://a/", "a")), digest(package("http://b/", "a")));
-        assert_ne!(digest(package("http://a/", "a")), digest(package("http://a/", "b")));
+        assert_eq!(
+            digest(package("http://a/", "a")),
+            digest(package("http://b/", "a"))
+        );
+        assert_ne!(
+            digest(package("http://a/", "a")),
+            digest(package("http://a/", "b"))
+        );
     }
 
     #[test]
@@ -340,7 +371,17 @@ mod tests {
         for name in ["nginx-light", "libstdc++6", "python3.11", "7zip"] {
             assert!(is_package_name(name), "{name}");
         }
-        for name in ["", "a", "-y", "nginx-", "?essential", "nginx=1", "Nginx", "a b", "../x"] {
+        for name in [
+            "",
+            "a",
+            "-y",
+            "nginx-",
+            "?essential",
+            "nginx=1",
+            "Nginx",
+            "a b",
+            "../x",
+        ] {
             assert!(!is_package_name(name), "{name}");
         }
     }

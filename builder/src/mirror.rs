@@ -20,21 +20,35 @@ pub(crate) struct Mirror {
 impl Mirror {
     /// Debian's own.
     pub(crate) fn official() -> Self {
-        Self { archive: ARCHIVE.to_owned(), security: SECURITY.to_owned() }
+        Self {
+            archive: ARCHIVE.to_owned(),
+            security: SECURITY.to_owned(),
+        }
     }
 
     /// What the host's apt uses for this release, or else Debian's own.
     pub(crate) fn of_host(suite: &str) -> Self {
         let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
         let parts = std::fs::read_dir("/etc/apt/sources.list.d");
-        files.extend(parts.into_iter().flatten().flatten().map(|entry| entry.path()));
+        files.extend(
+            parts
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|entry| entry.path()),
+        );
         files.sort();
         let small = |path: &PathBuf| path.metadata().is_ok_and(|found| found.len() <= MAX_FILE);
-        let texts = files.iter().filter(|path| small(path)).filter_map(|path| std::fs::read_to_string(path).ok());
+        let texts = files
+            .iter()
+            .filter(|path| small(path))
+            .filter_map(|path| std::fs::read_to_string(path).ok());
         let sources: Vec<(String, String)> = texts.flat_map(|text| sources_of(&text)).collect();
         let find = |suite: &str, official: &str| {
             let found = sources.iter().find(|(_, name)| name == suite);
-            found.map_or(official, |(address, _)| address.trim_end_matches('/')).to_owned()
+            found
+                .map_or(official, |(address, _)| address.trim_end_matches('/'))
+                .to_owned()
         };
         Self {
             archive: find(suite, ARCHIVE),
@@ -44,7 +58,9 @@ impl Mirror {
 
     /// A sources.list of a release with its updates.
     pub(crate) fn sources(&self, suite: &str, keyring: Option<&str>) -> String {
-        let signed = keyring.map(|path| format!("[signed-by={path}] ")).unwrap_or_default();
+        let signed = keyring
+            .map(|path| format!("[signed-by={path}] "))
+            .unwrap_or_default();
         let Self { archive, security } = self;
         let mut text = format!("deb {signed}{archive} {suite} main\n");
         // Releases that never end have their updates in themselves.
@@ -79,9 +95,14 @@ fn sources_of(text: &str) -> Vec<(String, String)> {
     let joined: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
     for paragraph in joined.join("\n").split("\n\n") {
         let field = |name: &str| {
-            paragraph.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default()
+            paragraph
+                .lines()
+                .find_map(|line| line.strip_prefix(name))
+                .unwrap_or_default()
         };
-        if field("Enabled:").trim() == "no" || !field("Types:").split_whitespace().any(|word| word == "deb") {
+        if field("Enabled:").trim() == "no"
+            || !field("Types:").split_whitespace().any(|word| word == "deb")
+        {
             continue;
         }
         for address in field("URIs:").split_whitespace() {
@@ -114,10 +135,17 @@ mod tests {
             Types: deb\n\
             URIs: http://four/\n\
             Suites: sid\n";
-        let found: Vec<String> = sources_of(text).into_iter().map(|(a, s)| format!("{a} {s}")).collect();
+        let found: Vec<String> = sources_of(text)
+            .into_iter()
+            .map(|(a, s)| format!("{a} {s}"))
+            .collect();
         assert_eq!(
             found,
-            ["http://one/debian bookworm", "https://three/debian trixie", "https://three/debian trixie-updates"]
+            [
+                "http://one/debian bookworm",
+                "https://three/debian trixie",
+                "https://three/debian trixie-updates"
+            ]
         );
     }
 

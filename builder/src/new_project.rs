@@ -55,7 +55,9 @@ pub fn new_project(dir: &Path, name: &str) -> Result<Vec<PathBuf>, NewError> {
     for (path, (_, text)) in paths.iter().zip(FILES) {
         if let Err(error) = write(path, &text.replace("@NAME@", &name)) {
             // The first error is the one to report.
-            written.iter().for_each(|path| drop(std::fs::remove_file(path)));
+            written
+                .iter()
+                .for_each(|path| drop(std::fs::remove_file(path)));
             return Err(error);
         }
         written.push(path.clone());
@@ -66,13 +68,21 @@ pub fn new_project(dir: &Path, name: &str) -> Result<Vec<PathBuf>, NewError> {
 fn write(path: &Path, text: &str) -> Result<(), NewError> {
     if let Some(folder) = path.parent() {
         let made = std::fs::create_dir_all(folder);
-        made.map_err(|source| NewError::Make { path: folder.to_owned(), source })?;
+        made.map_err(|source| NewError::Make {
+            path: folder.to_owned(),
+            source,
+        })?;
     }
     let file = File::create_new(path);
     let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
     written.map_err(|source| match source.kind() {
-        io::ErrorKind::AlreadyExists => NewError::Exists { path: path.to_owned() },
-        _ => NewError::Write { path: path.to_owned(), source },
+        io::ErrorKind::AlreadyExists => NewError::Exists {
+            path: path.to_owned(),
+        },
+        _ => NewError::Write {
+            path: path.to_owned(),
+            source,
+        },
     })
 }
 
@@ -81,9 +91,15 @@ fn write(path: &Path, text: &str) -> Result<(), NewError> {
 fn image_name(name: &str) -> String {
     let letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let lower = name.to_lowercase();
-    let words = lower.split(|c: char| !letter(c)).filter(|word| !word.is_empty());
+    let words = lower
+        .split(|c: char| !letter(c))
+        .filter(|word| !word.is_empty());
     let name: Vec<&str> = words.collect();
-    if name.is_empty() { "app".to_owned() } else { name.join("-") }
+    if name.is_empty() {
+        "app".to_owned()
+    } else {
+        name.join("-")
+    }
 }
 
 #[cfg(test)]
@@ -111,12 +127,20 @@ mod tests {
         let error = new_project(dir.path(), "shop").unwrap_err();
         assert!(matches!(error, NewError::Exists { .. }), "{error}");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
-        assert_eq!(std::fs::read_to_string(dir.path().join("nginx.conf")).unwrap(), "mine");
+        assert_eq!(
+            std::fs::read_to_string(dir.path().join("nginx.conf")).unwrap(),
+            "mine"
+        );
     }
 
     #[test]
     fn a_folders_name_becomes_that_of_an_image() {
-        for (folder, name) in [("shop", "shop"), ("My Shop!", "my-shop"), ("Über", "ber"), ("..", "app")] {
+        for (folder, name) in [
+            ("shop", "shop"),
+            ("My Shop!", "my-shop"),
+            ("Über", "ber"),
+            ("..", "app"),
+        ] {
             assert_eq!(image_name(folder), name);
         }
     }

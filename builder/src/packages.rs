@@ -48,16 +48,28 @@ impl Packages<'_> {
         if !Path::new(KEYRING).is_file() {
             let (program, package) = ("debian-archive-keyring.gpg", "debian-archive-keyring");
             let absent = crate::program::ProgramError::Absent { program, package };
-            return Err(BuildError::Packages { verb, source: absent });
+            return Err(BuildError::Packages {
+                verb,
+                source: absent,
+            });
         }
         let apt = self.apt_folder(suite, progress)?;
         let apt_get = |args: &[&str]| self.program("apt-get", &apt, args);
         let update = apt_get(&["update", "-q", "--error-on=any"]).run(self.stop, progress);
         update.map_err(BuildError::packages("read the package lists"))?;
-        let mut args = vec!["install", "-q", "-y", "--print-uris", "-o", "Acquire::ForceHash=SHA256"];
+        let mut args = vec![
+            "install",
+            "-q",
+            "-y",
+            "--print-uris",
+            "-o",
+            "Acquire::ForceHash=SHA256",
+        ];
         args.extend(ALWAYS);
         args.extend(requested.iter().map(String::as_str));
-        let chosen = apt_get(&args).run(self.stop, progress).map_err(BuildError::packages(verb))?;
+        let chosen = apt_get(&args)
+            .run(self.stop, progress)
+            .map_err(BuildError::packages(verb))?;
         let packages = parse_uris(&String::from_utf8_lossy(&chosen));
         progress(&format!("{} packages chosen", packages.len()));
         // The epoch is that of the files themselves, so they come first.
@@ -78,21 +90,38 @@ impl Packages<'_> {
     }
 
     /// Fetches the packages that are not kept yet.
-    pub(crate) fn fetch(&self, lock: &Lock, progress: &mut dyn FnMut(&str)) -> Result<(), BuildError> {
-        let missing: Vec<&Package> =
-            lock.packages.iter().filter(|package| !self.kept(package).is_file()).collect();
+    pub(crate) fn fetch(
+        &self,
+        lock: &Lock,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<(), BuildError> {
+        let missing: Vec<&Package> = lock
+            .packages
+            .iter()
+            .filter(|package| !self.kept(package).is_file())
+            .collect();
         if missing.is_empty() {
             return Ok(());
         }
         let bytes: u64 = missing.iter().map(|package| package.size).sum();
-        progress(&format!("fetching {} packages, {} kB", missing.len(), bytes.div_ceil(1000)));
-        std::fs::create_dir_all(&self.keep)
-            .map_err(|source| BuildError::ReadFile { path: self.keep.clone(), source })?;
+        progress(&format!(
+            "fetching {} packages, {} kB",
+            missing.len(),
+            bytes.div_ceil(1000)
+        ));
+        std::fs::create_dir_all(&self.keep).map_err(|source| BuildError::ReadFile {
+            path: self.keep.clone(),
+            source,
+        })?;
         let folder = self.workspace.folder("fetch")?;
         let mut args = vec!["download-file".to_owned()];
         for package in &missing {
             let target = folder.join(file_name(package)).display().to_string();
-            args.extend([package.url.clone(), target, format!("SHA256:{}", package.sha256)]);
+            args.extend([
+                package.url.clone(),
+                target,
+                format!("SHA256:{}", package.sha256),
+            ]);
         }
         let words: Vec<&str> = args.iter().map(String::as_str).collect();
         // With the host's own configuration: its proxies and credentials.
@@ -106,7 +135,8 @@ impl Packages<'_> {
             if from.is_file() {
                 verify(&from, package)?;
                 let to = self.kept(package);
-                std::fs::rename(&from, &to).map_err(|source| BuildError::ReadFile { path: to, source })?;
+                std::fs::rename(&from, &to)
+                    .map_err(|source| BuildError::ReadFile { path: to, source })?;
             }
         }
         self.workspace.clear(&folder);
@@ -142,16 +172,27 @@ impl Packages<'_> {
         progress: &mut dyn FnMut(&str),
     ) -> Result<PathBuf, BuildError> {
         let root = self.workspace.folder("apt")?;
-        for name in ["etc", "lists", "lists/partial", "cache", "archives", "archives/partial"] {
+        for name in [
+            "etc",
+            "lists",
+            "lists/partial",
+            "cache",
+            "archives",
+            "archives/partial",
+        ] {
             self.workspace.folder(&format!("apt/{name}"))?;
         }
-        let dump = ["dump", "--format", "%F \"%v\";%n"].map(str::to_owned).to_vec();
+        let dump = ["dump", "--format", "%F \"%v\";%n"]
+            .map(str::to_owned)
+            .to_vec();
         let dump = Program {
             args: dump,
             env: Vec::new(),
             ..self.program("apt-config", &root, &[])
         };
-        let host = dump.run(self.stop, progress).map_err(BuildError::packages("read apt's settings"))?;
+        let host = dump
+            .run(self.stop, progress)
+            .map_err(BuildError::packages("read apt's settings"))?;
         let host = String::from_utf8_lossy(&host);
         let proxies: Vec<&str> = host.lines().filter(|line| is_proxy(line)).collect();
         let dir = root.display();
@@ -176,14 +217,19 @@ impl Packages<'_> {
         self.workspace.file("apt/apt.conf", config.as_bytes())?;
         self.workspace.file("apt/status", b"")?;
         let sources = mirror::Mirror::of_host(suite).sources(suite, Some(KEYRING));
-        self.workspace.file("apt/etc/sources.list", sources.as_bytes())?;
+        self.workspace
+            .file("apt/etc/sources.list", sources.as_bytes())?;
         Ok(root)
     }
 }
 
 /// Whether a setting of the host's apt says how to reach a mirror.
 fn is_proxy(setting: &str) -> bool {
-    let name = setting.split_ascii_whitespace().next().unwrap_or_default().to_ascii_lowercase();
+    let name = setting
+        .split_ascii_whitespace()
+        .next()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
     name.starts_with("acquire::http") && name.contains("proxy")
 }
 
@@ -194,7 +240,10 @@ pub(crate) fn file_name(package: &Package) -> String {
 
 /// Checks that a file is the package of the lock.
 pub(crate) fn verify(path: &Path, package: &Package) -> Result<(), BuildError> {
-    let failed = |source| BuildError::ReadFile { path: path.to_owned(), source };
+    let failed = |source| BuildError::ReadFile {
+        path: path.to_owned(),
+        source,
+    };
     let file = File::open(path).map_err(failed)?;
     let found = context::hash(&file).map_err(failed)?;
     let hex: String = found.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -202,7 +251,10 @@ pub(crate) fn verify(path: &Path, package: &Package) -> Result<(), BuildError> {
         return Ok(());
     }
     let reason = format!("{} has digest {hex}, not that of the lock", path.display());
-    Err(BuildError::Package { name: package.name.clone(), reason })
+    Err(BuildError::Package {
+        name: package.name.clone(),
+        reason,
+    })
 }
 
 /// What `apt-get --print-uris` prints: `'URL' FILE SIZE SHA256:HEX`.
@@ -230,7 +282,9 @@ fn parse_uris(text: &str) -> Vec<Package> {
 fn package_time(path: &Path) -> io::Result<i64> {
     let mut head = [0; 8 + 60];
     File::open(path)?.read_exact(&mut head)?;
-    let time = head.strip_prefix(b"!<arch>\n").and_then(|member| member.get(16..28));
+    let time = head
+        .strip_prefix(b"!<arch>\n")
+        .and_then(|member| member.get(16..28));
     let time = time.and_then(|digits| std::str::from_utf8(digits).ok());
     let time = time.and_then(|digits| digits.trim_end().parse().ok());
     time.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not a Debian package"))
@@ -258,20 +312,37 @@ pub(crate) fn index(
         env: Vec::new(),
         temporary: packages.workspace.path(),
     };
-    let text = program.run(packages.stop, progress).map_err(BuildError::packages("read the packages"))?;
+    let text = program
+        .run(packages.stop, progress)
+        .map_err(BuildError::packages("read the packages"))?;
     let text = String::from_utf8_lossy(&text);
-    let by_digest: BTreeMap<&str, &Package> =
-        lock.packages.iter().map(|package| (package.sha256.as_str(), package)).collect();
+    let by_digest: BTreeMap<&str, &Package> = lock
+        .packages
+        .iter()
+        .map(|package| (package.sha256.as_str(), package))
+        .collect();
     let mut index = String::new();
-    for paragraph in text.split("\n\n").filter(|paragraph| !paragraph.trim().is_empty()) {
-        let name = paragraph.rsplit_once("\nFilename: ./").and_then(|(_, file)| file.strip_suffix(".deb"));
-        let Some(package) = name.and_then(|name| by_digest.get(name)) else { continue };
+    for paragraph in text
+        .split("\n\n")
+        .filter(|paragraph| !paragraph.trim().is_empty())
+    {
+        let name = paragraph
+            .rsplit_once("\nFilename: ./")
+            .and_then(|(_, file)| file.strip_suffix(".deb"));
+        let Some(package) = name.and_then(|name| by_digest.get(name)) else {
+            continue;
+        };
         let field = |name: &str, value: &str| {
-            paragraph.lines().any(|line| line.strip_prefix(name).map(str::trim) == Some(value))
+            paragraph
+                .lines()
+                .any(|line| line.strip_prefix(name).map(str::trim) == Some(value))
         };
         if !field("Package:", &package.name) || !field("Version:", &package.version) {
             let reason = format!("{} is another package or version", file_name(package));
-            return Err(BuildError::Package { name: package.name.clone(), reason });
+            return Err(BuildError::Package {
+                name: package.name.clone(),
+                reason,
+            });
         }
         let Package { size, sha256, .. } = package;
         index.push_str(&format!("{paragraph}\nSize: {size}\nSHA256: {sha256}\n\n"));
@@ -292,16 +363,31 @@ mod tests {
              'http://x/gcc-12-base_12.2.0-14%2bdeb12u1_amd64.deb' gcc-12-base_12.2.0-14+deb12u1_amd64.deb 37596 SHA256:{hash}\n\
              'http://x/no-hash_1_all.deb' no-hash_1_all.deb 5 \n"
         );
-        let found: Vec<String> =
-            parse_uris(&text).iter().map(|p| format!("{} {} {} {}", p.name, p.version, p.architecture, p.size)).collect();
-        assert_eq!(found, ["libnginx-mod-http-echo 1:0.63-4 amd64 18736", "gcc-12-base 12.2.0-14+deb12u1 amd64 37596"]);
+        let found: Vec<String> = parse_uris(&text)
+            .iter()
+            .map(|p| format!("{} {} {} {}", p.name, p.version, p.architecture, p.size))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                "libnginx-mod-http-echo 1:0.63-4 amd64 18736",
+                "gcc-12-base 12.2.0-14+deb12u1 amd64 37596"
+            ]
+        );
     }
 
     #[test]
     fn a_packages_time_is_that_of_its_first_member() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.deb");
-        std::fs::write(&path, format!("!<arch>\n{:<16}{:<12}{:<32}rest", "debian-binary", 1_700_000_000, "")).unwrap();
+        std::fs::write(
+            &path,
+            format!(
+                "!<arch>\n{:<16}{:<12}{:<32}rest",
+                "debian-binary", 1_700_000_000, ""
+            ),
+        )
+        .unwrap();
         assert_eq!(package_time(&path).unwrap(), 1_700_000_000);
         std::fs::write(&path, "x".repeat(100)).unwrap();
         assert!(package_time(&path).is_err());
@@ -320,6 +406,9 @@ mod tests {
             size: 1,
             url: String::new(),
         };
-        assert!(matches!(verify(&path, &package), Err(BuildError::Package { .. })));
+        assert!(matches!(
+            verify(&path, &package),
+            Err(BuildError::Package { .. })
+        ));
     }
 }

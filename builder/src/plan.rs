@@ -22,7 +22,11 @@ pub(crate) const EPOCH: i64 = 315_532_800;
 
 /// Architecture of the images, as Go and Debian call it; the same word for
 /// both that we run on.
-pub(crate) const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+pub(crate) const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") {
+    "arm64"
+} else {
+    "amd64"
+};
 
 /// What the words of a step of `run` are.
 pub(crate) const SHELL: [&str; 2] = ["/bin/sh", "-c"];
@@ -57,7 +61,9 @@ impl fmt::Display for Plan {
             let state = if *cached { "cached" } else { "run" };
             writeln!(f, "{:>3}  {state:<6}  {name}", at + 1)?;
         }
-        self.notes.iter().try_for_each(|note| writeln!(f, "note: {note}"))
+        self.notes
+            .iter()
+            .try_for_each(|note| writeln!(f, "note: {note}"))
     }
 }
 
@@ -114,14 +120,28 @@ pub(crate) enum Action {
 
 /// The steps of a build.
 pub(crate) fn steps(image: &Image, manifest: &Manifest, facts: Facts) -> Vec<Step> {
-    let Facts { base, trees, init, epoch } = facts;
-    let mut chain = Chain { key: None, broken: false, epoch, steps: Vec::new() };
+    let Facts {
+        base,
+        trees,
+        init,
+        epoch,
+    } = facts;
+    let mut chain = Chain {
+        key: None,
+        broken: false,
+        epoch,
+        steps: Vec::new(),
+    };
     let bootstrap = matches!(image.from.value, Base::Bootstrap { .. });
     chain.push(base_name(image), Action::Base, base);
     let packages = image.package_names();
     if !bootstrap && !packages.is_empty() {
         let inputs = Inputs::Packages(packages.clone());
-        chain.push(format!("packages {}", packages.join(" ")), Action::Packages(packages), Some(inputs));
+        chain.push(
+            format!("packages {}", packages.join(" ")),
+            Action::Packages(packages),
+            Some(inputs),
+        );
     }
     for (copy, tree) in image.copy.iter().zip(trees) {
         let inputs = Inputs::Copy {
@@ -131,20 +151,46 @@ pub(crate) fn steps(image: &Image, manifest: &Manifest, facts: Facts) -> Vec<Ste
             tree: tree.digest,
         };
         let name = format!("copy {} to {}", shown(&copy.from.value), copy.to.value);
-        chain.push(name, Action::Copy { copy: copy.clone(), tree }, Some(inputs));
+        chain.push(
+            name,
+            Action::Copy {
+                copy: copy.clone(),
+                tree,
+            },
+            Some(inputs),
+        );
     }
     let env: Vec<(String, String)> = image.env.clone().into_iter().collect();
     for command in &image.run {
         let words = SHELL.iter().copied().chain([command.value.as_str()]);
         let argv: Vec<String> = words.map(str::to_owned).collect();
-        let inputs = Inputs::Run { argv: argv.clone(), env: env.clone() };
-        chain.push(format!("run {}", short(&command.value)), Action::Run { argv }, Some(inputs));
+        let inputs = Inputs::Run {
+            argv: argv.clone(),
+            env: env.clone(),
+        };
+        chain.push(
+            format!("run {}", short(&command.value)),
+            Action::Run { argv },
+            Some(inputs),
+        );
     }
-    chain.push("init".to_owned(), Action::Init, Some(Inputs::Init(init.to_string())));
-    let services: Vec<&str> = manifest.services.iter().map(|service| service.name.as_str()).collect();
+    chain.push(
+        "init".to_owned(),
+        Action::Init,
+        Some(Inputs::Init(init.to_string())),
+    );
+    let services: Vec<&str> = manifest
+        .services
+        .iter()
+        .map(|service| service.name.as_str())
+        .collect();
     let text = manifest.to_toml();
     let inputs = Inputs::Services(text.clone());
-    chain.push(format!("services {}", services.join(" ")), Action::Services(text), Some(inputs));
+    chain.push(
+        format!("services {}", services.join(" ")),
+        Action::Services(text),
+        Some(inputs),
+    );
     let inputs = Inputs::Config(config::inputs(image, manifest, epoch));
     chain.push("check and finish".to_owned(), Action::Finish, Some(inputs));
     chain.steps
@@ -177,16 +223,26 @@ fn base_name(image: &Image) -> String {
         Base::Scratch => "from scratch".to_owned(),
         Base::Reference(reference) => format!("from {reference}"),
         Base::Layout { dir, tag: None } => format!("from oci:{}", dir.display()),
-        Base::Layout { dir, tag: Some(tag) } => format!("from oci:{}:{tag}", dir.display()),
+        Base::Layout {
+            dir,
+            tag: Some(tag),
+        } => format!("from oci:{}:{tag}", dir.display()),
         Base::Archive(file) => format!("from docker-archive:{}", file.display()),
-        Base::Bootstrap { suite } => {
-            format!("bootstrap debian/{suite} {}", image.package_names().join(" ")).trim_end().to_owned()
-        }
+        Base::Bootstrap { suite } => format!(
+            "bootstrap debian/{suite} {}",
+            image.package_names().join(" ")
+        )
+        .trim_end()
+        .to_owned(),
     }
 }
 
 fn shown(from: &Path) -> String {
-    if from.as_os_str().is_empty() { ".".to_owned() } else { from.display().to_string() }
+    if from.as_os_str().is_empty() {
+        ".".to_owned()
+    } else {
+        from.display().to_string()
+    }
 }
 
 /// The first line of a command, or as much as fits beside the rest.
@@ -195,7 +251,11 @@ fn short(command: &str) -> String {
     let mut lines = command.trim().lines();
     let first = lines.next().unwrap_or_default();
     let more = lines.next().is_some() || first.chars().count() > MAX;
-    let shown: String = first.chars().take(MAX).filter(|c| !c.is_control()).collect();
+    let shown: String = first
+        .chars()
+        .take(MAX)
+        .filter(|c| !c.is_control())
+        .collect();
     if more { format!("{shown} …") } else { shown }
 }
 
@@ -220,7 +280,10 @@ mod tests {
             epoch,
         };
         let steps = steps(&source.image, &source.manifest, facts);
-        steps.into_iter().map(|step| (step.name, step.key)).collect()
+        steps
+            .into_iter()
+            .map(|step| (step.name, step.key))
+            .collect()
     }
 
     fn project() -> tempfile::TempDir {
@@ -246,7 +309,10 @@ mod tests {
     fn a_plan_prints_a_line_a_step() {
         let dir = project();
         let steps = keys(dir.path(), Some(Inputs::Bootstrap("x".into())), EPOCH);
-        let step = |(at, (name, _)): (usize, (String, _))| PlannedStep { name, cached: at < 2 };
+        let step = |(at, (name, _)): (usize, (String, _))| PlannedStep {
+            name,
+            cached: at < 2,
+        };
         let plan = Plan {
             tags: vec!["shop".parse::<Reference>().unwrap().with_default_tag()],
             file: "holdall.toml".into(),
@@ -277,14 +343,23 @@ mod tests {
         let after = keys(dir.path(), base(), EPOCH);
         let same: Vec<bool> = before.iter().zip(&after).map(|(a, b)| a == b).collect();
         assert_eq!(same, [true, true, false, false, false, false, false, false]);
-        let all_differ = |other: &[(String, Option<Key>)]| before.iter().zip(other).all(|(a, b)| a.1 != b.1);
+        let all_differ =
+            |other: &[(String, Option<Key>)]| before.iter().zip(other).all(|(a, b)| a.1 != b.1);
         assert!(all_differ(&keys(dir.path(), base(), EPOCH + 1)));
-        assert!(all_differ(&keys(dir.path(), Some(Inputs::Bootstrap("y".into())), EPOCH)));
+        assert!(all_differ(&keys(
+            dir.path(),
+            Some(Inputs::Bootstrap("y".into())),
+            EPOCH
+        )));
     }
 
     #[test]
     fn without_a_base_no_step_has_a_key() {
         let dir = project();
-        assert!(keys(dir.path(), None, EPOCH).iter().all(|(_, key)| key.is_none()));
+        assert!(
+            keys(dir.path(), None, EPOCH)
+                .iter()
+                .all(|(_, key)| key.is_none())
+        );
     }
 }

@@ -97,37 +97,60 @@ impl Program<'_> {
         stop: &AtomicBool,
         progress: &mut dyn FnMut(&str),
     ) -> Result<Vec<u8>, ProgramError> {
-        for (program, package) in
-            [("setpriv", "util-linux"), ("unshare", "util-linux"), (self.name, self.package)]
-        {
+        for (program, package) in [
+            ("setpriv", "util-linux"),
+            ("unshare", "util-linux"),
+            (self.name, self.package),
+        ] {
             if !installed(program) {
                 return Err(ProgramError::Absent { program, package });
             }
         }
         let program = self.name;
-        let mut child = self.command().spawn().map_err(|source| ProgramError::Start { program, source })?;
+        let mut child = self
+            .command()
+            .spawn()
+            .map_err(|source| ProgramError::Start { program, source })?;
         let watched = watch(&mut child, stop, progress);
         if !matches!(watched, Ok(Some(_))) {
             end(&mut child).map_err(|source| ProgramError::Wait { program, source })?;
         }
-        let status = child.wait().map_err(|source| ProgramError::Wait { program, source })?;
+        let status = child
+            .wait()
+            .map_err(|source| ProgramError::Wait { program, source })?;
         let Some(output) = watched.map_err(|source| ProgramError::Wait { program, source })? else {
             return Err(ProgramError::Stopped);
         };
         if status.success() {
             return Ok(output.bytes);
         }
-        Err(ProgramError::Failed { program, status, tail: output.tail.into() })
+        Err(ProgramError::Failed {
+            program,
+            status,
+            tail: output.tail.into(),
+        })
     }
 
     fn command(&self) -> Command {
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "unshare", "--kill-child=KILL", "--fork"]);
+        command.args([
+            "--pdeathsig",
+            "KILL",
+            "unshare",
+            "--kill-child=KILL",
+            "--fork",
+        ]);
         command.args(["--pid", "--mount-proc", "--uts", "--ipc", "--"]);
         command.arg(self.name).args(&self.args);
         command.env_clear();
-        command.env("PATH", PATH).env("HOME", "/root").env("TMPDIR", self.temporary);
-        command.env("LC_ALL", "C.UTF-8").env("TZ", "UTC").env("DEBIAN_FRONTEND", "noninteractive");
+        command
+            .env("PATH", PATH)
+            .env("HOME", "/root")
+            .env("TMPDIR", self.temporary);
+        command
+            .env("LC_ALL", "C.UTF-8")
+            .env("TZ", "UTC")
+            .env("DEBIAN_FRONTEND", "noninteractive");
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.current_dir("/").stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -149,8 +172,11 @@ fn end(child: &mut Child) -> io::Result<()> {
     let halted = WaitPidFlag::WSTOPPED | WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
     waitid(Id::Pid(unshare), halted)?;
     let children = std::fs::read_to_string(format!("/proc/{number}/task/{number}/children"));
-    let children: Vec<i32> =
-        children.unwrap_or_default().split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let children: Vec<i32> = children
+        .unwrap_or_default()
+        .split_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect();
     for inner in &children {
         kill(Pid::from_raw(*inner), Signal::SIGKILL)?;
     }
@@ -162,7 +188,8 @@ fn end(child: &mut Child) -> io::Result<()> {
 }
 
 fn installed(program: &str) -> bool {
-    PATH.split(':').any(|dir| Path::new(dir).join(program).is_file())
+    PATH.split(':')
+        .any(|dir| Path::new(dir).join(program).is_file())
 }
 
 struct Output {
@@ -181,7 +208,10 @@ fn watch(
 ) -> io::Result<Option<Output>> {
     let mut stdout = child.stdout.take();
     let mut stderr = child.stderr.take();
-    let mut output = Output { bytes: Vec::new(), tail: VecDeque::new() };
+    let mut output = Output {
+        bytes: Vec::new(),
+        tail: VecDeque::new(),
+    };
     let mut lines = Lines::default();
     let mut buffer = vec![0; 64 * 1024];
     while stdout.is_some() || stderr.is_some() {
@@ -189,8 +219,12 @@ fn watch(
             return Ok(None);
         }
         let (ready_out, ready_err) = {
-            let out = stdout.as_ref().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN));
-            let err = stderr.as_ref().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN));
+            let out = stdout
+                .as_ref()
+                .map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN));
+            let err = stderr
+                .as_ref()
+                .map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN));
             let has_out = out.is_some();
             let mut fds: Vec<PollFd<'_>> = out.into_iter().chain(err).collect();
             match poll(&mut fds, PollTimeout::from(STOP_CHECK)) {
@@ -242,7 +276,11 @@ mod tests {
 
     use super::*;
 
-    fn shell(script: &str, temporary: &Path, stop: &AtomicBool) -> (Result<Vec<u8>, ProgramError>, Vec<String>) {
+    fn shell(
+        script: &str,
+        temporary: &Path,
+        stop: &AtomicBool,
+    ) -> (Result<Vec<u8>, ProgramError>, Vec<String>) {
         let program = Program {
             name: "sh",
             package: "dash",
@@ -261,7 +299,11 @@ mod tests {
     #[test]
     fn output_comes_back_and_errors_line_by_line() {
         let stop = AtomicBool::new(false);
-        let (output, lines) = shell("echo a; echo one >&2; echo two >&2", Path::new("/tmp"), &stop);
+        let (output, lines) = shell(
+            "echo a; echo one >&2; echo two >&2",
+            Path::new("/tmp"),
+            &stop,
+        );
         assert_eq!(output.unwrap(), b"a\n");
         assert_eq!(lines, ["one", "two"]);
     }
@@ -269,9 +311,16 @@ mod tests {
     #[test]
     fn a_failure_carries_the_last_lines() {
         let stop = AtomicBool::new(false);
-        let (output, _) = shell("for i in $(seq 100); do echo $i >&2; done; exit 3", Path::new("/tmp"), &stop);
+        let (output, _) = shell(
+            "for i in $(seq 100); do echo $i >&2; done; exit 3",
+            Path::new("/tmp"),
+            &stop,
+        );
         let error = output.unwrap_err().to_string();
-        assert!(error.starts_with("sh failed (exit status: 3):\n81\n"), "{error}");
+        assert!(
+            error.starts_with("sh failed (exit status: 3):\n81\n"),
+            "{error}"
+        );
         assert!(error.ends_with("\n100"), "{error}");
     }
 
@@ -284,7 +333,9 @@ mod tests {
             env: Vec::new(),
             temporary: Path::new("/tmp"),
         };
-        let error = program.run(&AtomicBool::new(false), &mut |_| {}).unwrap_err();
+        let error = program
+            .run(&AtomicBool::new(false), &mut |_| {})
+            .unwrap_err();
         insta::assert_snapshot!(error, @"cannot find mmdebootstrap: install the package mmdebstrap");
     }
 
@@ -294,7 +345,10 @@ mod tests {
         let fifo = dir.path().join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let stop = AtomicBool::new(false);
-        let script = format!("exec 7<>{0}; setsid sleep 1000 & echo stop now >&2; wait", fifo.display());
+        let script = format!(
+            "exec 7<>{0}; setsid sleep 1000 & echo stop now >&2; wait",
+            fifo.display()
+        );
         let (output, _) = shell(&script, Path::new("/tmp"), &stop);
         assert!(matches!(output, Err(ProgramError::Stopped)));
         // With a writer left, the read would fail with EAGAIN.

@@ -52,7 +52,11 @@ impl Stamp {
     fn settled(&self, now: i128) -> bool {
         let latest = self.mtime.max(self.ctime);
         let whole = |time: i128| time % 1_000_000_000 == 0;
-        let lag = if whole(self.mtime) && whole(self.ctime) { COARSE } else { TICK };
+        let lag = if whole(self.mtime) && whole(self.ctime) {
+            COARSE
+        } else {
+            TICK
+        };
         latest.saturating_add(lag) < now
     }
 }
@@ -66,6 +70,7 @@ pub(crate) struct StatIndex {
     file: PathBuf,
     before: BTreeMap<Vec<u8>, (Stamp, Content)>,
     now: BTreeMap<Vec<u8>, (Stamp, Content)>,
+    racy: Vec<Vec<u8>>,
     read: usize,
 }
 
@@ -73,7 +78,13 @@ impl StatIndex {
     /// Loads the index, empty where there is none or it is damaged.
     pub(crate) fn load(file: PathBuf) -> Self {
         let before = read_index(&file).unwrap_or_default();
-        Self { file, before, now: BTreeMap::new(), read: 0 }
+        Self {
+            file,
+            before,
+            now: BTreeMap::new(),
+            racy: Vec::new(),
+            read: 0,
+        }
     }
 
     /// The digest of a file that has this stamp, if it is known.
@@ -93,7 +104,15 @@ impl StatIndex {
         self.read += 1;
         if stamp.settled(now) {
             self.now.insert(path.to_owned(), (*stamp, digest));
+        } else {
+            self.racy.push(path.to_owned());
         }
+    }
+
+    /// The files whose reading could not be remembered, because they had just
+    /// been written. Read again at the end of a build, most can be.
+    pub(crate) fn take_racy(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.racy)
     }
 
     /// How many files were read because their content wasn't known.
@@ -122,7 +141,14 @@ fn read_index(file: &Path) -> Option<BTreeMap<Vec<u8>, (Stamp, Content)>> {
 fn encode(entries: &BTreeMap<Vec<u8>, (Stamp, Content)>) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     for (path, (stamp, digest)) in entries {
-        let Stamp { dev, ino, size, mtime, ctime, mode } = stamp;
+        let Stamp {
+            dev,
+            ino,
+            size,
+            mtime,
+            ctime,
+            mode,
+        } = stamp;
         bytes.extend((path.len() as u64).to_le_bytes());
         bytes.extend(path);
         bytes.extend(dev.to_le_bytes());
@@ -178,7 +204,14 @@ mod tests {
     const SECOND: i128 = 1_000_000_000;
 
     fn stamp(mtime: i128) -> Stamp {
-        Stamp { dev: 1, ino: 2, size: 3, mtime, ctime: mtime, mode: 0o100_644 }
+        Stamp {
+            dev: 1,
+            ino: 2,
+            size: 3,
+            mtime,
+            ctime: mtime,
+            mode: 0o100_644,
+        }
     }
 
     #[test]

@@ -44,10 +44,19 @@ impl Source {
             }
             Err(source) => return Err(BuildError::ReadFile { path, source }),
         };
-        let Described { image, manifest, places } =
-            describe(&text, &context.join("Dockerfile"))
-                .map_err(|found| BuildError::invalid(&path, &text, &found))?;
-        Ok(Self { path, text, image, manifest, places })
+        let Described {
+            image,
+            manifest,
+            places,
+        } = describe(&text, &context.join("Dockerfile"))
+            .map_err(|found| BuildError::invalid(&path, &text, &found))?;
+        Ok(Self {
+            path,
+            text,
+            image,
+            manifest,
+            places,
+        })
     }
 }
 
@@ -57,16 +66,22 @@ fn missing(context: &Path) -> BuildError {
         return BuildError::Dockerfile { path: dockerfile };
     }
     if context.is_dir() {
-        BuildError::NoFile { context: context.to_owned() }
+        BuildError::NoFile {
+            context: context.to_owned(),
+        }
     } else {
-        BuildError::NoContext { context: context.to_owned() }
+        BuildError::NoContext {
+            context: context.to_owned(),
+        }
     }
 }
 
 /// A file of text, up to what the parser reads anyway.
 fn read_bounded(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    let limit = u64::try_from(decode::MAX_TEXT).unwrap_or(u64::MAX).saturating_add(1);
+    let limit = u64::try_from(decode::MAX_TEXT)
+        .unwrap_or(u64::MAX)
+        .saturating_add(1);
     File::open(path)?.take(limit).read_to_string(&mut text)?;
     Ok(text)
 }
@@ -85,9 +100,12 @@ fn describe(text: &str, dockerfile: &Path) -> Result<Described, Vec<diagnostic::
     let mut problems = decode::Problems::default();
     let mut root = document.root();
     let image = match root.take("image") {
-        Some(value) => value.table(&mut problems).and_then(|table| Image::read(table, &mut problems)),
+        Some(value) => value
+            .table(&mut problems)
+            .and_then(|table| Image::read(table, &mut problems)),
         None => {
-            let mut help = String::from("write `[image]` and below it `from = \"bootstrap:debian/bookworm\"`");
+            let mut help =
+                String::from("write `[image]` and below it `from = \"bootstrap:debian/bookworm\"`");
             if dockerfile.is_file() {
                 help.push_str(": the Dockerfile beside it can't be used yet");
             }
@@ -95,13 +113,18 @@ fn describe(text: &str, dockerfile: &Path) -> Result<Described, Vec<diagnostic::
             None
         }
     };
-    let places = root.take("service").and_then(|value| value.as_table()).map(Places::read);
+    let places = root
+        .take("service")
+        .and_then(|value| value.as_table())
+        .map(Places::read);
     let mut found = problems.sorted();
     let manifest = Manifest::from_toml(text, Reader::Builder);
     match (image, manifest) {
-        (Some(image), Ok(manifest)) if found.is_empty() => {
-            Ok(Described { image, manifest, places: places.unwrap_or_default() })
-        }
+        (Some(image), Ok(manifest)) if found.is_empty() => Ok(Described {
+            image,
+            manifest,
+            places: places.unwrap_or_default(),
+        }),
         (_, manifest) => {
             found.extend(manifest.err().into_iter().flatten());
             found.sort_by_key(|diagnostic| diagnostic.span.start);

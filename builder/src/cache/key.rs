@@ -93,7 +93,12 @@ fn encode(parent: Option<Key>, architecture: &str, epoch: i64, inputs: &Inputs) 
         Inputs::Archive(digest) => frame.kind(b"archive").bytes(digest.as_bytes()),
         Inputs::Bootstrap(digest) => frame.kind(b"bootstrap").bytes(digest.as_bytes()),
         Inputs::Packages(names) => frame.kind(b"packages").list(names),
-        Inputs::Copy { to, owner, mode, tree } => {
+        Inputs::Copy {
+            to,
+            owner,
+            mode,
+            tree,
+        } => {
             frame.kind(b"copy").bytes(to.as_bytes());
             frame.optional(owner.as_deref().map(str::as_bytes));
             frame.optional(mode.map(u32::to_le_bytes).as_ref().map(<[u8; 4]>::as_slice));
@@ -176,9 +181,18 @@ mod tests {
             word().prop_map(Inputs::Archive),
             word().prop_map(Inputs::Bootstrap),
             words().prop_map(Inputs::Packages),
-            (word(), prop::option::of(word()), prop::option::of(0..2_u32), any::<bool>()).prop_map(
-                |(to, owner, mode, one)| Inputs::Copy { to, owner, mode, tree: [u8::from(one); 32] }
-            ),
+            (
+                word(),
+                prop::option::of(word()),
+                prop::option::of(0..2_u32),
+                any::<bool>()
+            )
+                .prop_map(|(to, owner, mode, one)| Inputs::Copy {
+                    to,
+                    owner,
+                    mode,
+                    tree: [u8::from(one); 32]
+                }),
             (words(), pairs).prop_map(|(argv, env)| Inputs::Run { argv, env }),
             word().prop_map(Inputs::Init),
             word().prop_map(Inputs::Services),
@@ -205,7 +219,15 @@ mod tests {
     fn words_that_run_into_each_other_make_different_keys() {
         let run = |argv: &[&str]| {
             let argv = argv.iter().map(ToString::to_string).collect();
-            key(None, "amd64", 0, &Inputs::Run { argv, env: Vec::new() })
+            key(
+                None,
+                "amd64",
+                0,
+                &Inputs::Run {
+                    argv,
+                    env: Vec::new(),
+                },
+            )
         };
         assert_ne!(run(&["ab", "c"]), run(&["a", "bc"]));
         assert_ne!(run(&["a"]), run(&["a", ""]));

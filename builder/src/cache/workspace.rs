@@ -24,13 +24,25 @@ impl Workspace {
         // Nobody sweeps between the making of a folder and of its lock.
         let gate_path = cache.join("lock");
         let gate = open_lock(&gate_path).and_then(|gate| gate.lock().map(|()| gate));
-        let _gate = gate.map_err(|source| CacheError::Lock { path: gate_path, source })?;
+        let _gate = gate.map_err(|source| CacheError::Lock {
+            path: gate_path,
+            source,
+        })?;
         sweep(cache);
-        let path = nix::unistd::mkdtemp(&cache.join(format!("{PREFIX}XXXXXX")))
-            .map_err(|errno| CacheError::Make { path: cache.to_owned(), source: errno.into() })?;
+        let path =
+            nix::unistd::mkdtemp(&cache.join(format!("{PREFIX}XXXXXX"))).map_err(|errno| {
+                CacheError::Make {
+                    path: cache.to_owned(),
+                    source: errno.into(),
+                }
+            })?;
         let lock_path = path.join("lock");
-        let lock = open_lock(&lock_path).and_then(|lock| lock.try_lock().map(|()| lock).map_err(io::Error::from));
-        let lock = lock.map_err(|source| CacheError::Lock { path: lock_path, source })?;
+        let lock = open_lock(&lock_path)
+            .and_then(|lock| lock.try_lock().map(|()| lock).map_err(io::Error::from));
+        let lock = lock.map_err(|source| CacheError::Lock {
+            path: lock_path,
+            source,
+        })?;
         Ok(Self { path, _lock: lock })
     }
 
@@ -42,9 +54,13 @@ impl Workspace {
     /// A new folder in it, 0755.
     pub(crate) fn folder(&self, name: &str) -> Result<PathBuf, CacheError> {
         let path = self.path.join(name);
-        let made = std::fs::create_dir(&path)
-            .and_then(|()| std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)));
-        made.map_err(|source| CacheError::Make { path: path.clone(), source })?;
+        let made = std::fs::create_dir(&path).and_then(|()| {
+            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        });
+        made.map_err(|source| CacheError::Make {
+            path: path.clone(),
+            source,
+        })?;
         Ok(path)
     }
 
@@ -52,7 +68,10 @@ impl Workspace {
     pub(crate) fn file(&self, name: &str, content: &[u8]) -> Result<PathBuf, CacheError> {
         let path = self.path.join(name);
         let written = std::fs::write(&path, content);
-        written.map_err(|source| CacheError::Write { path: path.clone(), source })?;
+        written.map_err(|source| CacheError::Write {
+            path: path.clone(),
+            source,
+        })?;
         Ok(path)
     }
 
@@ -73,15 +92,25 @@ impl Drop for Workspace {
 }
 
 fn open_lock(path: &Path) -> io::Result<File> {
-    File::options().create(true).truncate(false).write(true).open(path)
+    File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
 }
 
 /// Removes the folders whose lock nobody holds. What can't be removed is said
 /// and left: it takes space, and is in nobody's way.
 fn sweep(cache: &Path) {
-    let Ok(entries) = std::fs::read_dir(cache) else { return };
+    let Ok(entries) = std::fs::read_dir(cache) else {
+        return;
+    };
     for entry in entries.flatten() {
-        if !entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
+        if !entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(PREFIX.as_bytes())
+        {
             continue;
         }
         let path = entry.path();
@@ -100,8 +129,12 @@ mod tests {
     use super::*;
 
     fn folders(dir: &Path) -> usize {
-        let names = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
-        names.filter(|name| name.to_string_lossy().starts_with(PREFIX)).count()
+        let names = std::fs::read_dir(dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
+        names
+            .filter(|name| name.to_string_lossy().starts_with(PREFIX))
+            .count()
     }
 
     #[test]

@@ -105,7 +105,9 @@ fn dynamic(file: &File, segments: &[Segment], section: &Segment, elf: &mut Elf) 
         segment.kind == PT_LOAD && (segment.address..end).contains(&address)
     };
     let load = segments.iter().find(holds)?;
-    let table = load.offset.checked_add(address.checked_sub(load.address)?)?;
+    let table = load
+        .offset
+        .checked_add(address.checked_sub(load.address)?)?;
     for at in needed {
         let name = name_at(file, table.checked_add(at)?)?;
         elf.needed.push(PathBuf::from(OsStr::from_bytes(&name)));
@@ -113,7 +115,11 @@ fn dynamic(file: &File, segments: &[Segment], section: &Segment, elf: &mut Elf) 
     for at in search {
         let path = name_at(file, table.checked_add(at)?)?;
         let path = String::from_utf8_lossy(&path).into_owned();
-        elf.search.extend(path.split(':').filter(|part| !part.is_empty()).map(str::to_owned));
+        elf.search.extend(
+            path.split(':')
+                .filter(|part| !part.is_empty())
+                .map(str::to_owned),
+        );
     }
     Some(())
 }

@@ -28,9 +28,16 @@ const MAX_PROGRAM: u64 = 256 * 1024 * 1024;
 
 /// Where the loaders of glibc and musl look without being told.
 const LIBRARY_FOLDERS: [&str; 10] = [
-    "/lib", "/usr/lib", "/lib64", "/usr/lib64", "/usr/local/lib",
-    "/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu",
-    "/lib/aarch64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/local/lib64",
+    "/lib",
+    "/usr/lib",
+    "/lib64",
+    "/usr/lib64",
+    "/usr/local/lib",
+    "/lib/x86_64-linux-gnu",
+    "/usr/lib/x86_64-linux-gnu",
+    "/lib/aarch64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+    "/usr/local/lib64",
 ];
 
 /// What keeps the first of `words` from being started; none where nothing is
@@ -41,14 +48,18 @@ pub(super) fn check(
     dir: &str,
     words: &[String],
 ) -> Result<Option<Problem>, TreeError> {
-    let Some(name) = words.first() else { return Ok(None) };
+    let Some(name) = words.first() else {
+        return Ok(None);
+    };
     let mut program = match find(tree, path, dir, name)? {
         Ok(entry) => entry,
         Err(problem) => return Ok(Some(problem)),
     };
     let mut shown = name.clone();
     for _ in 0..MAX_SCRIPTS {
-        let Some(head) = head(&program) else { return Ok(None) };
+        let Some(head) = head(&program) else {
+            return Ok(None);
+        };
         let Some(interpreter) = shebang(&head) else {
             return libraries(tree, &shown, &program);
         };
@@ -77,14 +88,19 @@ fn find(
         let asked = Path::new(dir).join(name);
         return Ok(match tree.lookup(&asked)? {
             Some(entry) => executable(&asked, entry),
-            None => Err(Problem::new(format!("the image has no {}", asked.display()))),
+            None => Err(Problem::new(format!(
+                "the image has no {}",
+                asked.display()
+            ))),
         });
     }
     let mut refused = None;
     for folder in path.split(':') {
         let folder = if folder.is_empty() { dir } else { folder };
         let asked = Path::new(dir).join(folder).join(name);
-        let Some(entry) = tree.lookup(&asked)? else { continue };
+        let Some(entry) = tree.lookup(&asked)? else {
+            continue;
+        };
         match executable(&asked, entry) {
             Ok(entry) => return Ok(Ok(entry)),
             Err(problem) => refused = Some(problem),
@@ -111,7 +127,12 @@ fn executable(asked: &Path, entry: Entry) -> Result<Entry, Problem> {
 
 fn head(entry: &Entry) -> Option<Vec<u8>> {
     let mut head = Vec::new();
-    entry.open().ok()?.take(MAX_SHEBANG as u64).read_to_end(&mut head).ok()?;
+    entry
+        .open()
+        .ok()?
+        .take(MAX_SHEBANG as u64)
+        .read_to_end(&mut head)
+        .ok()?;
     Some(head)
 }
 
@@ -119,14 +140,20 @@ fn head(entry: &Entry) -> Option<Vec<u8>> {
 fn shebang(head: &[u8]) -> Option<&[u8]> {
     let line = head.strip_prefix(b"#!")?;
     let line = line.split(|byte| *byte == b'\n').next()?.trim_ascii();
-    line.split(|byte| matches!(byte, b' ' | b'\t')).next().filter(|path| !path.is_empty())
+    line.split(|byte| matches!(byte, b' ' | b'\t'))
+        .next()
+        .filter(|path| !path.is_empty())
 }
 
 /// What is missing of the loader and the libraries of a program.
 fn libraries(tree: &Tree, shown: &str, entry: &Entry) -> Result<Option<Problem>, TreeError> {
-    let Some(program) = read(entry) else { return Ok(None) };
+    let Some(program) = read(entry) else {
+        return Ok(None);
+    };
     let missing = |what: &str| {
-        Problem::new(format!("{shown} can't be run: it needs {what}, which the image doesn't have"))
+        Problem::new(format!(
+            "{shown} can't be run: it needs {what}, which the image doesn't have"
+        ))
     };
     if let Some(loader) = &program.interpreter
         && tree.lookup(&Path::new("/").join(loader))?.is_none()
@@ -195,7 +222,11 @@ fn find_library(tree: &Tree, name: &Path, folders: &[PathBuf]) -> Result<Option<
 /// `$ORIGIN` in a search path is the folder of the object itself.
 fn expand(folder: &str, origin: &Path) -> PathBuf {
     let origin = origin.display().to_string();
-    PathBuf::from(folder.replace("${ORIGIN}", &origin).replace("$ORIGIN", &origin))
+    PathBuf::from(
+        folder
+            .replace("${ORIGIN}", &origin)
+            .replace("$ORIGIN", &origin),
+    )
 }
 
 /// The folders that `/etc/ld.so.conf` and its parts add; musl's file too.
@@ -203,7 +234,12 @@ fn configured(tree: &Tree) -> Result<Vec<PathBuf>, TreeError> {
     const LIMIT: u64 = 64 * 1024;
     let mut files = vec![PathBuf::from("/etc/ld.so.conf")];
     let parts = Path::new("/etc/ld.so.conf.d");
-    files.extend(tree.entries(parts)?.unwrap_or_default().iter().map(|name| parts.join(name)));
+    files.extend(
+        tree.entries(parts)?
+            .unwrap_or_default()
+            .iter()
+            .map(|name| parts.join(name)),
+    );
     let mut folders = Vec::new();
     for file in files {
         let text = match tree.lookup(&file)? {
@@ -214,7 +250,11 @@ fn configured(tree: &Tree) -> Result<Vec<PathBuf>, TreeError> {
         };
         let text = String::from_utf8_lossy(&text).into_owned();
         let words = text.split([':', '\n', ' ']).map(str::trim);
-        folders.extend(words.filter(|word| word.starts_with('/')).map(PathBuf::from));
+        folders.extend(
+            words
+                .filter(|word| word.starts_with('/'))
+                .map(PathBuf::from),
+        );
     }
     Ok(folders)
 }

@@ -39,7 +39,10 @@ pub(super) fn image_of(executor: &Executor<'_>, key: Key) -> Result<Option<Image
 
 fn resolve(executor: &Executor<'_>, reference: &Reference) -> Result<Image, BuildError> {
     let found = executor.build.store.resolve(&reference.to_string());
-    found.map_err(|source| BuildError::NoBase { reference: reference.clone(), source })
+    found.map_err(|source| BuildError::NoBase {
+        reference: reference.clone(),
+        source,
+    })
 }
 
 /// Takes the base in.
@@ -60,14 +63,23 @@ pub(super) fn take(
         Base::Archive(file) => {
             let path = context.join(file);
             let open = File::open(&path);
-            let open = open.map_err(|source| BuildError::ReadFile { path: path.clone(), source })?;
+            let open = open.map_err(|source| BuildError::ReadFile {
+                path: path.clone(),
+                source,
+            })?;
             let found = archive::load(executor.build.store, open);
             import(executor, key, &path, found, None)
         }
         Base::Bootstrap { .. } => {
-            let Some(lock) = executor.lock else { return Ok(Taken::Layer(None)) };
+            let Some(lock) = executor.lock else {
+                return Ok(Taken::Layer(None));
+            };
             let packages = packages(executor);
-            let mut output = |line: &str| progress(Progress::Output { line: line.to_owned() });
+            let mut output = |line: &str| {
+                progress(Progress::Output {
+                    line: line.to_owned(),
+                })
+            };
             packages.fetch(lock, &mut output)?;
             let root = bootstrap(&packages, lock, executor.epoch, &mut output)?;
             Ok(Taken::Layer(Some(executor.pack(&root, Times::Newer)?)))
@@ -93,7 +105,10 @@ fn import(
     found: Result<Vec<(Option<Reference>, Image)>, ArchiveError>,
     tag: Option<&str>,
 ) -> Result<Taken, BuildError> {
-    let found = found.map_err(|source| BuildError::Import { path: path.to_owned(), source })?;
+    let found = found.map_err(|source| BuildError::Import {
+        path: path.to_owned(),
+        source,
+    })?;
     let named = |name: &Option<Reference>| {
         tag.is_none_or(|tag| name.as_ref().and_then(Reference::tag) == Some(tag))
     };
@@ -110,7 +125,10 @@ fn import(
             (0, None) => "no image".to_owned(),
             (count, _) => format!("{count} images"),
         };
-        return Err(BuildError::NotOneImage { path: path.to_owned(), found });
+        return Err(BuildError::NotOneImage {
+            path: path.to_owned(),
+            found,
+        });
     };
     executor.cache.put_image(key, image.digest)?;
     Ok(Taken::Image((*image).clone()))

@@ -4,11 +4,11 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use holdall_image::Tree as Below;
-use holdall_protocol::account::{self, find_user};
 use holdall_protocol::diagnostic::Diagnostic;
 use sha2::{Digest as _, Sha256};
 
 use super::{Executor, stopped};
+use crate::check::Accounts;
 use crate::context::{self, Node, Tree};
 use crate::error::BuildError;
 use crate::layer::{Filling, Owner};
@@ -37,7 +37,10 @@ pub(super) fn copy(
                 filling.folder(&path, owner)?;
             }
             Node::Link(to) => filling.link(&path, to, owner)?,
-            Node::File { executable, content } => {
+            Node::File {
+                executable,
+                content,
+            } => {
                 let mode = copy.mode.unwrap_or(if *executable { 0o755 } else { 0o644 });
                 filling.file(&path, mode, owner, &mut |out| {
                     let file = tree.open(&entry.path)?;
@@ -46,7 +49,10 @@ pub(super) fn copy(
                         hasher.update(bytes);
                         out.write_all(bytes)
                     });
-                    written.map_err(|source| BuildError::WriteLayer { path: path.clone(), source })?;
+                    written.map_err(|source| BuildError::WriteLayer {
+                        path: path.clone(),
+                        source,
+                    })?;
                     // The key speaks of what was read before.
                     if hasher.finalize().as_slice() == content.as_slice() {
                         Ok(())
@@ -64,16 +70,22 @@ pub(super) fn copy(
 /// with a slash.
 fn target(copy: &Copy, tree: &Tree) -> PathBuf {
     let to = PathBuf::from(&copy.to.value);
-    if !tree.is_folder() && copy.to.value.ends_with('/') { to.join(tree.name()) } else { to }
+    if !tree.is_folder() && copy.to.value.ends_with('/') {
+        to.join(tree.name())
+    } else {
+        to
+    }
 }
 
 fn owner(executor: &Executor<'_>, copy: &Copy, below: &Below) -> Result<Owner, BuildError> {
-    let Some(wanted) = &copy.owner else { return Ok(Owner::default()) };
-    let limit = account::MAX_FILE as u64;
-    let passwd = below.read(Path::new("/etc/passwd"), limit)?.unwrap_or_default();
-    let group = below.read(Path::new("/etc/group"), limit)?.unwrap_or_default();
-    match find_user(&passwd, &group, &wanted.value) {
-        Ok(account) => Ok(Owner { uid: account.uid, gid: account.gid }),
+    let Some(wanted) = &copy.owner else {
+        return Ok(Owner::default());
+    };
+    match Accounts::read(below)?.find(&wanted.value) {
+        Ok(account) => Ok(Owner {
+            uid: account.uid,
+            gid: account.gid,
+        }),
         Err(error) => {
             let help = "at this point the image has only what `from` and `packages` bring: \
                         write the number, or `chown` in a command of `run`";

@@ -46,9 +46,16 @@ pub(super) fn apt_command(packages: &[String]) -> Vec<String> {
     let names = packages.join(" ");
     // Of the list of a bootstrap, the files of apt, dpkg and ldconfig.
     let volatile = VOLATILE.iter().filter(|path| {
-        ["var/log/", "var/cache/", "var/lib/apt/", "var/lib/dpkg/", "etc/*-", "etc/.pwd"]
-            .iter()
-            .any(|prefix| path.starts_with(prefix))
+        [
+            "var/log/",
+            "var/cache/",
+            "var/lib/apt/",
+            "var/lib/dpkg/",
+            "etc/*-",
+            "etc/.pwd",
+        ]
+        .iter()
+        .any(|prefix| path.starts_with(prefix))
     });
     let volatile: Vec<String> = volatile.map(|path| format!("/{path}")).collect();
     let script = format!(
@@ -58,7 +65,11 @@ pub(super) fn apt_command(packages: &[String]) -> Vec<String> {
          rm -rf {}",
         volatile.join(" ")
     );
-    SHELL.iter().map(|word| (*word).to_owned()).chain([script]).collect()
+    SHELL
+        .iter()
+        .map(|word| (*word).to_owned())
+        .chain([script])
+        .collect()
 }
 
 /// Runs a command over the layers so far; none where it changed nothing.
@@ -84,7 +95,10 @@ pub(super) fn run(
     env.extend(executor.host.proxies.clone());
     let binds = binds(executor, &below, installs, &mut env)?;
 
-    let failed = |source| BuildError::WriteLayer { path: "/".into(), source };
+    let failed = |source| BuildError::WriteLayer {
+        path: "/".into(),
+        source,
+    };
     let (mut reader, writer) = io::pipe().map_err(failed)?;
     let stop = executor.build.stop;
     let mut tail = VecDeque::new();
@@ -108,24 +122,39 @@ pub(super) fn run(
         // of it with the worker.
         let mut line = |line: &str| {
             keep(&mut tail, line);
-            progress(Progress::Output { line: line.to_owned() });
+            progress(Progress::Output {
+                line: line.to_owned(),
+            });
         };
         let read = pump(&mut reader, &mut line);
-        let exit = worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let exit = worker
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         read.map_err(failed).map(|()| exit)
     })?;
     match exit {
         Ok(Exit::Code(0)) => {}
         Ok(Exit::Stopped) => return Err(BuildError::Stopped),
         Ok(Exit::Code(code)) => {
-            return Err(BuildError::Failed { step: name.to_owned(), code, tail: tail.into() });
+            return Err(BuildError::Failed {
+                step: name.to_owned(),
+                code,
+                tail: tail.into(),
+            });
         }
-        Err(source) => return Err(BuildError::Run { step: name.to_owned(), source }),
+        Err(source) => {
+            return Err(BuildError::Run {
+                step: name.to_owned(),
+                source,
+            });
+        }
     }
     executor.workspace.clear(&work);
     let targets: Vec<&Path> = binds.iter().map(|bind| bind.target.as_path()).collect();
-    let changed = diff::prune(&upper, &below, &targets)
-        .map_err(|source| BuildError::Changes { step: name.to_owned(), source })?;
+    let changed = diff::prune(&upper, &below, &targets).map_err(|source| BuildError::Changes {
+        step: name.to_owned(),
+        source,
+    })?;
     if changed {
         return Ok(Some(executor.pack(&upper, Times::Newer)?));
     }
@@ -163,20 +192,34 @@ fn binds(
         // A host without one has nothing to give.
         let content = std::fs::read(host).unwrap_or_default();
         let source = workspace.file(name, &content)?;
-        binds.push(Bind { source, target: host.into(), read_only: true });
+        binds.push(Bind {
+            source,
+            target: host.into(),
+            read_only: true,
+        });
     }
     if installs {
         let source = workspace.file("policy-rc.d", b"#!/bin/sh\nexit 101\n")?;
         let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(&source, executable)
-            .map_err(|error| BuildError::WriteLayer { path: POLICY.into(), source: error })?;
-        binds.push(Bind { source, target: POLICY.into(), read_only: true });
+        std::fs::set_permissions(&source, executable).map_err(|error| BuildError::WriteLayer {
+            path: POLICY.into(),
+            source: error,
+        })?;
+        binds.push(Bind {
+            source,
+            target: POLICY.into(),
+            read_only: true,
+        });
     }
     if let Some(certificates) = &executor.host.certificates
         && (certificates.explicit || below.lookup(Path::new(OWN_CERTIFICATES))?.is_none())
     {
         let source = certificates.path.clone();
-        binds.push(Bind { source, target: CERTIFICATES.into(), read_only: true });
+        binds.push(Bind {
+            source,
+            target: CERTIFICATES.into(),
+            read_only: true,
+        });
         for name in CERTIFICATE_VARIABLES {
             if !env.iter().any(|(known, _)| known == name) {
                 env.push((name.to_owned(), CERTIFICATES.to_owned()));

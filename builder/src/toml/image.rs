@@ -76,8 +76,12 @@ pub(crate) struct Copy {
 impl Image {
     /// Reads the table, reporting whatever is wrong with it.
     pub(crate) fn read(mut table: Table<'_>, problems: &mut Problems) -> Option<Self> {
-        let from = table.required("from", problems).and_then(|value| base(&value, problems));
-        let packages = table.take("packages").map(|value| packages(&value, problems));
+        let from = table
+            .required("from", problems)
+            .and_then(|value| base(&value, problems));
+        let packages = table
+            .take("packages")
+            .map(|value| packages(&value, problems));
         let copy = table.take("copy").map(|value| copies(&value, problems));
         let run = table.take("run").map(|value| commands(&value, problems));
         let env = table.take("env").map(|value| pairs(&value, problems));
@@ -106,7 +110,10 @@ impl Image {
 
     /// The names of `packages`.
     pub(crate) fn package_names(&self) -> Vec<String> {
-        self.packages.iter().map(|package| package.value.clone()).collect()
+        self.packages
+            .iter()
+            .map(|package| package.value.clone())
+            .collect()
     }
 }
 
@@ -132,13 +139,18 @@ fn parse_base(text: &str) -> Result<Base, (String, &'static str)> {
     if let Some(rest) = text.strip_prefix("bootstrap:") {
         let help = "write `bootstrap:debian/bookworm`";
         let Some(suite) = rest.strip_prefix("debian/") else {
-            return Err((format!("can't bootstrap {rest:?}: only Debian is known"), help));
+            return Err((
+                format!("can't bootstrap {rest:?}: only Debian is known"),
+                help,
+            ));
         };
         let letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if !suite.starts_with(|c: char| c.is_ascii_lowercase()) || !suite.chars().all(letter) {
             return Err((format!("{suite:?} is no release of Debian"), help));
         }
-        return Ok(Base::Bootstrap { suite: suite.to_owned() });
+        return Ok(Base::Bootstrap {
+            suite: suite.to_owned(),
+        });
     }
     if let Some(rest) = text.strip_prefix("oci:") {
         let (dir, tag) = match rest.rsplit_once(':') {
@@ -146,13 +158,22 @@ fn parse_base(text: &str) -> Result<Base, (String, &'static str)> {
             Some(_) | None => (rest, None),
         };
         if dir.is_empty() || tag.is_some_and(str::is_empty) {
-            return Err((format!("{text:?} names no folder"), "write `oci:DIR` or `oci:DIR:TAG`"));
+            return Err((
+                format!("{text:?} names no folder"),
+                "write `oci:DIR` or `oci:DIR:TAG`",
+            ));
         }
-        return Ok(Base::Layout { dir: dir.into(), tag: tag.map(str::to_owned) });
+        return Ok(Base::Layout {
+            dir: dir.into(),
+            tag: tag.map(str::to_owned),
+        });
     }
     if let Some(file) = text.strip_prefix("docker-archive:") {
         if file.is_empty() {
-            return Err((format!("{text:?} names no file"), "write `docker-archive:FILE`"));
+            return Err((
+                format!("{text:?} names no file"),
+                "write `docker-archive:FILE`",
+            ));
         }
         return Ok(Base::Archive(file.into()));
     }
@@ -169,13 +190,21 @@ fn packages(value: &Value<'_>, problems: &mut Problems) -> Vec<At<String>> {
     let mut seen = BTreeSet::new();
     let mut names = Vec::new();
     for element in value.array(problems).unwrap_or_default() {
-        let Some(name) = element.string(problems) else { continue };
+        let Some(name) = element.string(problems) else {
+            continue;
+        };
         if !is_package_name(name) {
             problems.add(element.span(), format!("{name:?} is no name of a package"));
         } else if seen.insert(name) {
-            names.push(At { value: name.to_owned(), span: element.span() });
+            names.push(At {
+                value: name.to_owned(),
+                span: element.span(),
+            });
         } else {
-            problems.add(element.span(), format!("package {name:?} stands there twice"));
+            problems.add(
+                element.span(),
+                format!("package {name:?} stands there twice"),
+            );
         }
     }
     names
@@ -184,11 +213,16 @@ fn packages(value: &Value<'_>, problems: &mut Problems) -> Vec<At<String>> {
 fn commands(value: &Value<'_>, problems: &mut Problems) -> Vec<At<String>> {
     let mut commands = Vec::new();
     for element in value.array(problems).unwrap_or_default() {
-        let Some(command) = element.string(problems) else { continue };
+        let Some(command) = element.string(problems) else {
+            continue;
+        };
         if command.trim().is_empty() {
             problems.add(element.span(), "a command of `run` is empty");
         } else {
-            commands.push(At { value: command.to_owned(), span: element.span() });
+            commands.push(At {
+                value: command.to_owned(),
+                span: element.span(),
+            });
         }
     }
     commands
@@ -196,7 +230,11 @@ fn commands(value: &Value<'_>, problems: &mut Problems) -> Vec<At<String>> {
 
 fn pairs(value: &Value<'_>, problems: &mut Problems) -> BTreeMap<String, String> {
     let mut pairs = BTreeMap::new();
-    for entry in value.table(problems).map(Table::entries).unwrap_or_default() {
+    for entry in value
+        .table(problems)
+        .map(Table::entries)
+        .unwrap_or_default()
+    {
         let name = entry.key();
         if name.is_empty() || name.contains(['=', '\0']) {
             problems.add(entry.key_span(), format!("{name:?} can't be a name here"));
@@ -217,18 +255,32 @@ fn copies(value: &Value<'_>, problems: &mut Problems) -> Vec<Copy> {
 }
 
 fn copy(mut table: Table<'_>, problems: &mut Problems) -> Option<Copy> {
-    let from = table.required("from", problems).and_then(|value| source(&value, problems));
-    let to = table.required("to", problems).and_then(|value| target(&value, problems));
+    let from = table
+        .required("from", problems)
+        .and_then(|value| source(&value, problems));
+    let to = table
+        .required("to", problems)
+        .and_then(|value| target(&value, problems));
     let owner = table.take("owner").and_then(|value| {
         let owner = value.string(problems)?.to_owned();
         if owner.is_empty() {
             problems.add(value.span(), "`owner` is empty");
         }
-        Some(At { value: owner, span: value.span() })
+        Some(At {
+            value: owner,
+            span: value.span(),
+        })
     });
-    let mode = table.take("mode").and_then(|value| permissions(&value, problems));
+    let mode = table
+        .take("mode")
+        .and_then(|value| permissions(&value, problems));
     table.finish(&["exclude", "link", "parents"], problems);
-    Some(Copy { from: from?, to: to?, owner, mode })
+    Some(Copy {
+        from: from?,
+        to: to?,
+        owner,
+        mode,
+    })
 }
 
 fn source(value: &Value<'_>, problems: &mut Problems) -> Option<At<PathBuf>> {
@@ -236,7 +288,11 @@ fn source(value: &Value<'_>, problems: &mut Problems) -> Option<At<PathBuf>> {
     let span = value.span();
     let help = "a build reads only files below the folder it is given";
     if text.is_empty() || text.starts_with('/') {
-        problems.add_help(span, format!("`from` must be a path of the context, not {text:?}"), help);
+        problems.add_help(
+            span,
+            format!("`from` must be a path of the context, not {text:?}"),
+            help,
+        );
         return None;
     }
     let mut path = PathBuf::new();
@@ -244,7 +300,11 @@ fn source(value: &Value<'_>, problems: &mut Problems) -> Option<At<PathBuf>> {
         match part {
             "" | "." => {}
             ".." => {
-                problems.add_help(span, format!("`from` may not leave the context: {text:?}"), help);
+                problems.add_help(
+                    span,
+                    format!("`from` may not leave the context: {text:?}"),
+                    help,
+                );
                 return None;
             }
             name => path.push(name),
@@ -258,14 +318,21 @@ fn target(value: &Value<'_>, problems: &mut Problems) -> Option<At<String>> {
     let span = value.span();
     if !text.starts_with('/') {
         let help = format!("write \"/{}\"", text.trim_start_matches("./"));
-        problems.add_help(span, format!("`to` must be an absolute path, not {text:?}"), help);
+        problems.add_help(
+            span,
+            format!("`to` must be an absolute path, not {text:?}"),
+            help,
+        );
         return None;
     }
     if text.split('/').any(|part| part == "..") {
         problems.add(span, format!("`to` may not have `..` in it: {text:?}"));
         return None;
     }
-    Some(At { value: text.to_owned(), span })
+    Some(At {
+        value: text.to_owned(),
+        span,
+    })
 }
 
 /// An octal number, as a string as in `chmod`, or as TOML's own `0o644`. A

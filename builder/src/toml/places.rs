@@ -25,14 +25,24 @@ impl Places {
             let values = service.as_table().map(Table::entries).unwrap_or_default();
             let place = |value: Value<'_>| (value.key().to_owned(), value.span());
             let keys = values.into_iter().map(place).collect();
-            (service.key().to_owned(), Service { name: service.key_span(), keys })
+            (
+                service.key().to_owned(),
+                Service {
+                    name: service.key_span(),
+                    keys,
+                },
+            )
         });
-        Self { services: services.collect() }
+        Self {
+            services: services.collect(),
+        }
     }
 
     /// Of one key of a service; of the service where it has no such key.
     pub(crate) fn of(&self, service: &str, key: &str) -> Range<usize> {
-        let Some(service) = self.services.get(service) else { return 0..0 };
+        let Some(service) = self.services.get(service) else {
+            return 0..0;
+        };
         service.keys.get(key).unwrap_or(&service.name).clone()
     }
 }
