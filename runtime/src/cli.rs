@@ -3,7 +3,11 @@
 use std::process::ExitCode;
 
 mod arguments;
+mod exec;
+mod features;
 mod journal;
+mod show;
+mod signal;
 mod verbs;
 use arguments::Arguments;
 

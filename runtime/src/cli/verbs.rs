@@ -1,10 +1,10 @@
 //! The verbs: arguments in, effect, exit code out.
 
-use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use super::arguments::{Arguments, UsageError, Verb};
+use super::{exec, features, show, signal};
 use crate::oci::create::{Config, Request};
 use crate::oci::foreground::OnSignal;
 use crate::oci::lifecycle::{self, LifecycleError, RunMode};
@@ -17,7 +17,7 @@ use crate::sys;
 const DEFAULT_ROOT: &str = "/run/holdall/runtime";
 
 #[derive(Debug, thiserror::Error)]
-enum VerbError {
+pub(super) enum VerbError {
     #[error(transparent)]
     Usage(#[from] UsageError),
     #[error(transparent)]
@@ -34,6 +34,12 @@ enum VerbError {
     },
     #[error("cannot use bundle {}", .path.display())]
     Bundle {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("cannot write {}", .path.display())]
+    Write {
         path: PathBuf,
         #[source]
         source: std::io::Error,
@@ -76,14 +82,15 @@ fn perform(arguments: &Arguments, reports: &mut Reporter) -> Result<u8, VerbErro
     let root = arguments
         .path("root")
         .unwrap_or_else(|| PathBuf::from(DEFAULT_ROOT));
+    let pid_file = arguments.path("pid-file");
     match arguments.verb {
         Verb::Create => {
-            let request = begin(arguments, reports, "create", false)?;
-            lifecycle::create(request, arguments.path("pid-file").as_deref(), reports)?;
-            Ok(0)
+            let request = begin(arguments, reports, "create", root)?;
+            lifecycle::create(request, pid_file.as_deref(), reports)?;
         }
         Verb::Run => {
-            let request = begin(arguments, reports, "run", true)?;
+            let mut request = begin(arguments, reports, "run", root)?;
+            request.attached = true;
             let transient = request.state_root.is_none();
             let mode = RunMode {
                 detach: arguments.has("detach"),
@@ -93,38 +100,66 @@ fn perform(arguments: &Arguments, reports: &mut Reporter) -> Result<u8, VerbErro
                     OnSignal::Forward
                 },
             };
-            Ok(lifecycle::run(
-                request,
-                arguments.path("pid-file").as_deref(),
-                mode,
-                reports,
-            )?)
+            return Ok(lifecycle::run(request, pid_file.as_deref(), mode, reports)?);
         }
-        _ => {
+        Verb::Exec => {
+            let preserve = enter(arguments, reports)?;
+            let request = exec::request(arguments, &root, preserve)?;
+            return Ok(crate::oci::exec::exec(&root, &request, reports)?);
+        }
+        Verb::Start
+        | Verb::State
+        | Verb::Kill
+        | Verb::Delete
+        | Verb::Ps
+        | Verb::List
+        | Verb::Features
+        | Verb::Spec
+        | Verb::Help
+        | Verb::Version => {
             *reports = Reporter::new(adopt(arguments, "report-fd")?);
-            with_state(arguments, &root)
+            briefly(arguments, &root)?;
         }
-    }
-}
-
-fn with_state(arguments: &Arguments, root: &Path) -> Result<u8, VerbError> {
-    match arguments.verb {
-        Verb::Start => lifecycle::start(root, &arguments.id("start")?)?,
-        Verb::State => {
-            let state = lifecycle::state(root, &arguments.id("show")?)?;
-            print_json(&state)?;
-        }
-        Verb::Delete => {
-            lifecycle::delete(root, &arguments.id("delete")?, arguments.has("force"))?;
-        }
-        _ => {}
     }
     Ok(0)
 }
 
-fn print_json(value: &impl serde::Serialize) -> Result<(), VerbError> {
-    let text = serde_json::to_string_pretty(value).map_err(|e| VerbError::Output(e.into()))?;
-    writeln!(std::io::stdout(), "{text}").map_err(VerbError::Output)
+/// The verbs that clone nothing.
+fn briefly(arguments: &Arguments, root: &Path) -> Result<(), VerbError> {
+    let id = |verb, words| arguments.at_most(words).and_then(|()| arguments.id(verb));
+    match arguments.verb {
+        Verb::Create | Verb::Run | Verb::Exec => {}
+        Verb::Start => lifecycle::start(root, &id("start", 1)?)?,
+        Verb::State => show::json(&lifecycle::state(root, &id("show", 1)?)?)?,
+        Verb::Kill => {
+            let id = id("kill", 2)?;
+            let signal = arguments
+                .words
+                .get(1)
+                .map_or(Ok(libc::SIGTERM), signal::parse)?;
+            lifecycle::kill(root, &id, signal, arguments.has("all"))?;
+        }
+        Verb::Delete => {
+            lifecycle::delete(root, &id("delete", 1)?, arguments.has("force"))?;
+        }
+        Verb::Ps => {
+            // What runc hands to ps(1); the columns are ours.
+            let id = arguments.id("list the processes")?;
+            let json = arguments
+                .value("format")
+                .is_some_and(|format| format == "json");
+            show::processes(&lifecycle::processes(root, &id)?, json)?;
+        }
+        Verb::List => {
+            arguments.at_most(0)?;
+            show::containers(&lifecycle::list(root)?, arguments)?;
+        }
+        Verb::Features => show::json(&features::document())?,
+        Verb::Spec => show::new_spec(&arguments.path("bundle").unwrap_or_else(|| ".".into()))?,
+        Verb::Help => show::help()?,
+        Verb::Version => show::version()?,
+    }
+    Ok(())
 }
 
 fn adopt(arguments: &Arguments, option: &'static str) -> Result<Option<OwnedFd>, VerbError> {
@@ -134,16 +169,10 @@ fn adopt(arguments: &Arguments, option: &'static str) -> Result<Option<OwnedFd>,
         .transpose()
 }
 
-/// What `create` and `run` begin with: seal, take the inherited descriptors,
-/// read the configuration.
-fn begin(
-    arguments: &Arguments,
-    reports: &mut Reporter,
-    verb: &'static str,
-    attached: bool,
-) -> Result<Request, VerbError> {
-    let id = arguments.id(verb)?;
-    arguments.at_most(1)?;
+/// What every verb that clones begins with: seals the program, checks the
+/// descriptors that were handed over, and keeps all others to itself. Returns
+/// how many of them, from 3 on, the program gets.
+fn enter(arguments: &Arguments, reports: &mut Reporter) -> Result<i32, VerbError> {
     let preserve = arguments.number("preserve-fds")?.unwrap_or(0);
     // All of them must be open *now*: later the numbers would be ours.
     for number in 3..3 + preserve {
@@ -155,6 +184,19 @@ fn begin(
     seal::ensure()?;
     sys::cloexec_from(3 + preserve).map_err(VerbError::Close)?;
     *reports = Reporter::new(adopt(arguments, "report-fd")?);
+    Ok(preserve)
+}
+
+/// What `create` and `run` begin with.
+fn begin(
+    arguments: &Arguments,
+    reports: &mut Reporter,
+    verb: &'static str,
+    root: PathBuf,
+) -> Result<Request, VerbError> {
+    let id = arguments.id(verb)?;
+    arguments.at_most(1)?;
+    let preserve = enter(arguments, reports)?;
     let rootfs = adopt(arguments, "rootfs-fd")?;
     let bundle = arguments
         .path("bundle")
@@ -163,24 +205,20 @@ fn begin(
         path: bundle,
         source,
     })?;
-    let config_path = match arguments.number("config-fd")? {
+    let config = match arguments.number("config-fd")? {
         Some(number) => PathBuf::from(format!("/proc/self/fd/{number}")),
         None => bundle.join("config.json"),
     };
-    let config = Config::read(&config_path)?;
     let transient = arguments.has("transient");
-    let state_root = arguments
-        .path("root")
-        .unwrap_or_else(|| PathBuf::from(DEFAULT_ROOT));
     Ok(Request {
         id,
         bundle,
-        config,
-        state_root: (!transient).then_some(state_root),
+        config: Config::read(&config)?,
+        state_root: (!transient).then_some(root),
         console_socket: arguments.path("console-socket"),
         rootfs,
         preserve,
-        attached,
+        attached: false,
         cgroups: !transient,
     })
 }

@@ -159,7 +159,8 @@ impl Child<'_> {
                 }
             }
             Step::PivotRoot => self.pivot()?,
-            Step::OpenConsole => self.open_console()?,
+            Step::JoinRunning => self.join_running()?,
+            Step::OpenConsole { show } => self.open_console(*show)?,
             Step::ReopenNull => reopen_null(self.new_root())?,
             Step::MakeReadOnly(path) => mounts::make_read_only(self.new_root(), path)?,
             Step::PropagateRoot(how) => propagate_root(self.prepared.root.as_fd(), *how)?,
@@ -229,14 +230,28 @@ impl Child<'_> {
         Ok(())
     }
 
-    fn open_console(&mut self) -> Result<(), StepFailure> {
+    /// One call for all namespaces; the mount namespace's root is ours then.
+    fn join_running(&mut self) -> Result<(), StepFailure> {
+        let (init, flags) = self
+            .prepared
+            .running
+            .as_ref()
+            .ok_or(StepFailure::NotPrepared)?;
+        sys::join_namespaces(init.as_fd(), *flags)?;
+        self.prepared.root = open_directory(Path::new("/"))?;
+        Ok(())
+    }
+
+    fn open_console(&mut self, show: bool) -> Result<(), StepFailure> {
         let size = self
             .spec
             .process
             .as_ref()
             .and_then(|process| process.console_size);
         let master = console::open(self.new_root(), size)?;
-        console::bind_console(self.new_root())?;
+        if show {
+            console::bind_console(self.new_root())?;
+        }
         self.channel.send(&Message::Console, Some(&master))?;
         Ok(())
     }

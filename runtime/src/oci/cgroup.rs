@@ -210,6 +210,26 @@ impl Membership {
         self.v2.as_ref().map_or(Ok(()), |path| join(path, pid))
     }
 
+    /// Whether a process is in the version 2 cgroup or below it, or there is
+    /// none to be in.
+    pub(crate) fn holds_v2(&self, pid: Pid) -> bool {
+        self.v2.is_none() || self.pids().contains(&pid)
+    }
+
+    /// The version 2 cgroup that a process of this container is in, if it is
+    /// below the container's.
+    pub(crate) fn leaf_of(pid: i32, cgroup: &Self) -> Result<Option<OwnedFd>, CgroupError> {
+        let Some(top) = &cgroup.v2 else {
+            return Ok(None);
+        };
+        let Some(path) = find(top, pid) else {
+            return Ok(None);
+        };
+        fs::File::open(&path)
+            .map(|file| Some(file.into()))
+            .map_err(failed("open", &path))
+    }
+
     /// What the container sees of them.
     pub(crate) fn mounts(&self) -> Vec<CgroupMount> {
         let alone = self.v1.is_empty();
@@ -321,6 +341,15 @@ fn collect(path: &Path, pids: &mut Vec<Pid>) {
     for child in children(path) {
         collect(&child, pids);
     }
+}
+
+/// The cgroup at or below `path` that a process is in.
+fn find(path: &Path, pid: i32) -> Option<PathBuf> {
+    let text = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+    if text.lines().any(|line| line.parse() == Ok(pid)) {
+        return Some(path.to_owned());
+    }
+    children(path).iter().find_map(|child| find(child, pid))
 }
 
 fn children(path: &Path) -> Vec<PathBuf> {

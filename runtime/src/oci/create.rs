@@ -426,13 +426,10 @@ fn follow(
 }
 
 /// What only the host's side can do to the new process, before it goes on.
-fn outside(spec: &Spec, cgroup: &Membership, pid: Pid) -> Result<(), CreateError> {
+pub(crate) fn outside(spec: &Spec, cgroup: &Membership, pid: Pid) -> Result<(), CreateError> {
     cgroup.join_v1(pid)?;
-    if let Some(path) = &cgroup.v2 {
-        let procs = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
-        if !procs.lines().any(|line| line == pid.to_string()) {
-            cgroup.join_v2(pid)?;
-        }
+    if !cgroup.holds_v2(pid) {
+        cgroup.join_v2(pid)?;
     }
     if let Some(process) = &spec.process {
         privileges::raise_limits(pid, process)?;

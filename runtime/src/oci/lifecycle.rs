@@ -169,7 +169,7 @@ fn start_attached(waiting: &Waiting, pid_file: Option<&Path>) -> Result<(), Crea
 }
 
 /// A container's folder and record.
-fn find(root: &Path, id: &str) -> Result<(Folder, Record), LifecycleError> {
+pub(super) fn find(root: &Path, id: &str) -> Result<(Folder, Record), LifecycleError> {
     let folder = Folder::open(root, id)?;
     let record = folder
         .record()?

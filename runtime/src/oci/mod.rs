@@ -11,6 +11,7 @@ pub mod client;
 mod console;
 pub(crate) mod create;
 pub mod defaults;
+pub(crate) mod exec;
 pub(crate) mod foreground;
 mod hooks;
 pub(crate) mod lifecycle;

@@ -13,9 +13,11 @@ use super::spec::{NamespaceType, Spec, TimeOffset};
 use crate::sys::clone;
 
 mod devices;
+mod exec;
 mod mounts;
 mod options;
 pub(crate) use devices::{Node, NodeKind};
+pub(crate) use exec::exec;
 pub(crate) use mounts::{CgroupMount, MountPlan, MountWhat};
 
 /// Why a configuration can't be carried out as it stands.
@@ -86,8 +88,13 @@ pub(crate) enum Step {
     ContainerHooks,
     /// The root filesystem becomes the root, and the host's tree goes.
     PivotRoot,
+    /// Joins every namespace of a running container.
+    JoinRunning,
     /// Opens the terminal and makes it the three standard descriptors.
-    OpenConsole,
+    OpenConsole {
+        /// Whether it is shown as /dev/console too.
+        show: bool,
+    },
     /// Standard descriptors on the host's /dev/null move to the container's.
     ReopenNull,
     /// A mount that had to be written first turns read-only.
@@ -249,7 +256,7 @@ pub(crate) fn plan(spec: &Spec, around: &Surroundings) -> Result<Plan, PlanError
     );
     when(!hooks.create_container.is_empty(), Step::ContainerHooks);
     when(true, Step::PivotRoot);
-    when(process.terminal, Step::OpenConsole);
+    when(process.terminal, Step::OpenConsole { show: true });
     when(!process.terminal, Step::ReopenNull);
     for path in late {
         when(true, Step::MakeReadOnly(path));
@@ -443,7 +450,8 @@ impl fmt::Display for Step {
             Self::RuntimeHooks => f.write_str("run the createRuntime hooks"),
             Self::ContainerHooks => f.write_str("run the createContainer hooks"),
             Self::PivotRoot => f.write_str("pivot the root"),
-            Self::OpenConsole => f.write_str("open the terminal"),
+            Self::JoinRunning => f.write_str("join the container"),
+            Self::OpenConsole { .. } => f.write_str("open the terminal"),
             Self::ReopenNull => f.write_str("reopen /dev/null"),
             Self::MakeReadOnly(path) => at(f, "make read-only", path),
             Self::PropagateRoot(how) => write!(f, "make the root mount {how:?}"),

@@ -72,6 +72,30 @@ pub(crate) struct Prepared {
     pub(crate) devices: BTreeMap<PathBuf, OwnedFd>,
     /// Namespaces to join.
     pub(crate) namespaces: BTreeMap<NamespaceType, OwnedFd>,
+    /// A running container's first process, and which of its namespaces to
+    /// join.
+    pub(crate) running: Option<(OwnedFd, u64)>,
+}
+
+impl Prepared {
+    /// For a program in a running container, which has everything.
+    pub(crate) fn of_running(root: OwnedFd, init: OwnedFd, flags: u64) -> Self {
+        Self {
+            running: Some((init, flags)),
+            ..Self::new(root)
+        }
+    }
+
+    fn new(root: OwnedFd) -> Self {
+        Self {
+            root,
+            trees: BTreeMap::new(),
+            cgroups: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            namespaces: BTreeMap::new(),
+            running: None,
+        }
+    }
 }
 
 /// The root as a detached mount: the one that was handed over, or a private
@@ -99,13 +123,7 @@ fn make_private(tree: BorrowedFd<'_>) -> nix::Result<()> {
 
 /// Opens everything that the plan names on the host.
 pub(crate) fn prepare(plan: &Plan, root: OwnedFd, bundle: &Path) -> Result<Prepared, PrepareError> {
-    let mut prepared = Prepared {
-        root,
-        trees: BTreeMap::new(),
-        cgroups: BTreeMap::new(),
-        devices: BTreeMap::new(),
-        namespaces: BTreeMap::new(),
-    };
+    let mut prepared = Prepared::new(root);
     for (kind, path) in &plan.join {
         let file = File::open(path).map_err(|source| PrepareError::Namespace {
             kind: *kind,

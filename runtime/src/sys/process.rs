@@ -178,7 +178,7 @@ pub(crate) fn limit(resource: u32) -> Result<(u64, u64)> {
     Ok((limit.rlim_cur, limit.rlim_max))
 }
 
-/// Replaces the supplementary groups.
+/// Sets the execution domain (personality(2)).
 pub(crate) fn set_execution_domain(domain: u64) -> Result<()> {
     // SAFETY: personality takes an integer.
     check(unsafe { libc::syscall(libc::SYS_personality, domain) })?;
@@ -205,8 +205,7 @@ pub(crate) fn set_capabilities(effective: u64, permitted: u64, inheritable: u64)
     Ok(())
 }
 
-/// Detaches from the terminal's job control: SIGCHLD and friends back to their
-/// defaults, none blocked. Handlers vanish at exec, ignored signals don't.
+/// Puts all signals back to their defaults, none blocked. Handlers vanish at exec, ignored signals don't.
 pub(crate) fn reset_signals() -> Result<()> {
     for number in 1..=libc::SIGRTMAX() {
         if matches!(number, libc::SIGKILL | libc::SIGSTOP | 32 | 33) {
@@ -236,5 +235,15 @@ pub(crate) fn drop_bounding(capability: u8) -> Result<()> {
         )
     };
     check(libc::c_long::from(done))?;
+    Ok(())
+}
+
+/// Joins namespaces of another process at once, its user namespace first.
+pub(crate) fn join_namespaces(process: BorrowedFd<'_>, flags: u64) -> Result<()> {
+    let flags = libc::c_int::try_from(flags).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: setns takes integers only.
+    check(libc::c_long::from(unsafe {
+        libc::setns(process.as_raw_fd(), flags)
+    }))?;
     Ok(())
 }
