@@ -240,11 +240,10 @@ impl FromStr for Reference {
         };
         // A colon before the last slash belongs to the registry's port.
         let name_end = rest.rfind('/').map_or(0, |slash| slash + 1);
-        let (name, tag) = match rest.split_at(name_end) {
-            (head, tail) => match tail.split_once(':') {
-                None => (rest.to_owned(), None),
-                Some((last, tag)) => (format!("{head}{last}"), Some(tag.to_owned())),
-            },
+        let (head, tail) = rest.split_at(name_end);
+        let (name, tag) = match tail.split_once(':') {
+            None => (rest.to_owned(), None),
+            Some((last, tag)) => (format!("{head}{last}"), Some(tag.to_owned())),
         };
         if let Some(tag) = &tag
             && !is_tag(tag)
