@@ -80,7 +80,7 @@ impl Boxes {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
                 other => other.map_err(BoxError::file("lock", &guard))?,
             };
-            if self.store.run_dir(id).path().exists() {
+            if self.store.has_remains(id) {
                 super::bury::clear(&self.store, id)?;
             }
             let removed = self.store.remove(id, &lock);

@@ -59,9 +59,19 @@ fn attempt(
         stdio: [null.as_fd(), stdout.as_fd(), stderr.as_fd()],
     };
     let bundle = store.run_dir(&orders.id).bundle();
-    let created = client
-        .create(id, &bundle, &opts)
-        .map_err(|cause| runtime(store, orders, "create", cause))?;
+    let create = || client.create(id, &bundle, &opts);
+    let created = match create() {
+        // A failed create leaves nothing, so this is another's: of a monitor
+        // that was killed while its runtime process went on.
+        Err(_) if store.container(&orders.id).exists() => {
+            client
+                .delete(id, true)
+                .map_err(|cause| runtime(store, orders, "clear away", cause))?;
+            create()
+        }
+        other => other,
+    };
+    let created = created.map_err(|cause| runtime(store, orders, "create", cause))?;
     let gone = || BoxError::system("find the box's process")(std::io::ErrorKind::NotFound.into());
     let pid = u32::try_from(created.pid).map_err(|_| gone())?;
     let process = Identity::of(pid).map_err(BoxError::system("identify the box's process"))?;

@@ -295,7 +295,7 @@ impl Boxes {
         let (life, observed) = self.observe(record)?;
         let stale = !matches!(life, Some(Life::Running(_)))
             && !observed.minded
-            && (record.remove && life.is_some() || self.store.run_dir(&record.id).path().exists());
+            && (record.remove && life.is_some() || self.store.has_remains(&record.id));
         if !stale && care(life.as_ref(), observed) == Care::None {
             return Ok(state(life.as_ref(), observed));
         }
@@ -349,7 +349,7 @@ impl Boxes {
 
     /// Removes what a start or an end that was killed half-way left.
     fn sweep(&self, record: &Record, ran: bool, lock: &Lock) -> Result<(), BoxError> {
-        if self.store.run_dir(&record.id).path().exists() {
+        if self.store.has_remains(&record.id) {
             bury::clear(&self.store, &record.id)?;
         }
         if record.remove && ran {

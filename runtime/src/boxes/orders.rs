@@ -94,24 +94,22 @@ impl Orders {
 /// The descriptors that last as long as the box is minded.
 #[derive(Debug)]
 pub(crate) struct Kept {
-    /// Its guard lock.
-    pub(crate) guard: Lock,
     /// The reading ends of its FIFOs: stdout, stderr, log.
     pub(crate) fifos: [OwnedFd; 3],
     /// Its listening sockets, in the order of [`Orders::ports`].
     pub(crate) sockets: Vec<OwnedFd>,
+    /// Its guard lock. Last here and last on its way, so that it is the last to
+    /// be closed, by a drop as by a kill (the kernel closes by number): when it
+    /// falls, the ports are free.
+    pub(crate) guard: Lock,
 }
 
 impl Kept {
     fn borrow(&self) -> Vec<BorrowedFd<'_>> {
         let [stdout, stderr, log] = &self.fifos;
-        let mut fds = vec![
-            self.guard.as_fd(),
-            stdout.as_fd(),
-            stderr.as_fd(),
-            log.as_fd(),
-        ];
+        let mut fds = vec![stdout.as_fd(), stderr.as_fd(), log.as_fd()];
         fds.extend(self.sockets.iter().map(OwnedFd::as_fd));
+        fds.push(self.guard.as_fd());
         fds
     }
 
@@ -200,9 +198,9 @@ pub(crate) fn take(channel: &UnixStream) -> io::Result<Option<(Orders, Kept, Ext
     Ok(Some((
         orders,
         Kept {
-            guard,
             fifos,
             sockets,
+            guard,
         },
         extra,
     )))

@@ -82,7 +82,7 @@ pub(crate) fn start(
     let dir = store.dir(id);
     // Until whoever minded its last run has cleared away.
     let guard = Lock::wait(&dir.guard()).map_err(BoxError::file("lock", dir.guard()))?;
-    if store.run_dir(id).path().exists() {
+    if store.has_remains(id) {
         clear(store, id)?;
     }
     let image = images
@@ -118,9 +118,9 @@ pub(crate) fn start(
         let mut orders = orders(store, record, Task::Launch);
         orders.ports = ports;
         let kept = Kept {
-            guard,
             fifos,
             sockets,
+            guard,
         };
         let monitor = start_monitor(&orders, &kept, &launch.borrow())?;
         // The monitor has its own copies; the guard is its alone.
@@ -186,9 +186,9 @@ pub(crate) fn adopt(store: &BoxStore, record: &Record, run: &Run) -> Result<(), 
     let mut orders = orders(store, record, Task::Adopt(run.clone()));
     orders.ports = ports;
     let kept = Kept {
-        guard,
         fifos,
         sockets,
+        guard,
     };
     let monitor = start_monitor(&orders, &kept, &[process.as_fd()])?;
     drop(kept);

@@ -283,6 +283,16 @@ impl BoxStore {
         Ok(run)
     }
 
+    /// Whether a run left something outside the box's own folder.
+    pub(crate) fn has_remains(&self, id: &BoxId) -> bool {
+        self.run_dir(id).path().exists() || self.container(id).exists()
+    }
+
+    /// The runtime's state of a box's container.
+    pub(crate) fn container(&self, id: &BoxId) -> PathBuf {
+        self.dirs.runtime_state().join(id.as_str())
+    }
+
     /// Removes the folder of a run.
     pub(crate) fn remove_run_dir(&self, id: &BoxId) -> Result<(), BoxError> {
         let run = self.run_dir(id);

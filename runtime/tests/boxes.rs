@@ -1,0 +1,62 @@
+//! Boxes end to end: real containers, on loopback, in a root of their own.
+//!
+//! The runtime, the monitors and the keepers are this very program under other
+//! names, so the harness is ours: its `main` becomes one of them first.
+
+#[path = "boxes/exec.rs"]
+mod exec;
+#[path = "boxes/init.rs"]
+mod init;
+#[path = "boxes/life.rs"]
+mod life;
+#[path = "boxes/loss.rs"]
+mod loss;
+#[path = "boxes/ports.rs"]
+mod ports;
+#[path = "boxes/world.rs"]
+mod world;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() -> ExitCode {
+    if let Some(code) = holdall_runtime::multicall() {
+        return code;
+    }
+    if let Some(code) = exec::child() {
+        return code;
+    }
+    let arguments = Arguments::from_args();
+    let groups = [
+        life::tests(),
+        loss::tests(),
+        ports::tests(),
+        exec::tests(),
+        init::tests(),
+    ];
+    let trials = groups
+        .into_iter()
+        .flatten()
+        .map(|(name, test)| {
+            Trial::test(name, move || {
+                test();
+                Ok(())
+            })
+        })
+        .collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// A test by its sentence.
+type Test = (&'static str, fn());
+
+/// The functions of a module as tests.
+macro_rules! tests {
+    ($($name:ident),* $(,)?) => {
+        pub(crate) fn tests() -> Vec<crate::Test> {
+            vec![$((stringify!($name), $name as fn())),*]
+        }
+    };
+}
+pub(crate) use tests;

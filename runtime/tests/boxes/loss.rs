@@ -1,0 +1,191 @@
+//! Whatever is killed, the box goes on and the next command works.
+
+use std::collections::BTreeSet;
+
+use holdall_protocol::Millis;
+use holdall_runtime::boxes::{BoxState, LOST};
+
+use crate::tests;
+use crate::world::{World, eventually, kill};
+
+tests![
+    a_killed_monitor_is_replaced_and_nothing_it_minded_is_lost,
+    a_killed_keeper_is_replaced,
+    a_box_that_lost_both_is_minded_again_by_the_next_command,
+    a_box_that_vanished_with_both_shows_as_exited_and_starts_again,
+    a_monitor_killed_in_a_start_leaves_nothing_that_the_next_start_trips_over,
+    monitor_and_keeper_sleep_while_nothing_happens,
+];
+
+const MONITOR: &str = "holdall-monitor";
+const KEEPER: &str = "holdall-keeper";
+
+/// Counts until told to end.
+const COUNTING: &str = "trap 'exit 5' TERM; n=0; \
+    while :; do n=$((n+1)); echo $n; sleep 0.05 & wait $!; done";
+
+fn a_killed_monitor_is_replaced_and_nothing_it_minded_is_lost() {
+    let world = World::new();
+    let record = world.create(world.script(COUNTING));
+    let started = world.start(&record.id);
+    world.wait_for_line(&record.id, "3");
+    for _ in 0..3 {
+        // Also one that has just been started.
+        world.minder(KEEPER, &record.id);
+        world.kill_minder(MONITOR, &record.id);
+        world.minder(MONITOR, &record.id);
+    }
+    let next = world.lines(&record.id).len() + 3;
+    world.wait_for_line(&record.id, &next.to_string());
+    world.boxes.stop(&record.id, None).expect("stopped");
+    // The code of another's child, told by the kernel.
+    assert_eq!(started.wait().expect("ended"), 5);
+    assert_eq!(world.boxes.wait(&record.id).expect("ended"), 5);
+    // Not a line was lost.
+    let lines = world.lines(&record.id);
+    let expected: Vec<String> = (1..=lines.len()).map(|n| n.to_string()).collect();
+    assert_eq!(lines, expected);
+}
+
+fn a_killed_keeper_is_replaced() {
+    let world = World::new();
+    let record = world.create(world.script(COUNTING));
+    let started = world.start(&record.id);
+    for _ in 0..2 {
+        world.kill_minder(KEEPER, &record.id);
+        world.minder(KEEPER, &record.id);
+    }
+    // The new one does its work.
+    world.kill_minder(MONITOR, &record.id);
+    world.minder(MONITOR, &record.id);
+    world.boxes.stop(&record.id, None).expect("stopped");
+    assert_eq!(started.wait().expect("ended"), 5);
+}
+
+/// Kills both in one go, so that neither sees the other's end.
+pub(crate) fn kill_both(world: &World, id: &holdall_runtime::boxes::BoxId) {
+    world.minder(KEEPER, id);
+    world.minder(MONITOR, id);
+    // A stopped process doesn't replace anybody.
+    let both: BTreeSet<i32> = [MONITOR, KEEPER]
+        .iter()
+        .flat_map(|role| world.minders(role, id))
+        .collect();
+    for pid in &both {
+        let pid = nix::unistd::Pid::from_raw(*pid);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).expect("stopped");
+    }
+    for pid in &both {
+        kill(*pid);
+    }
+    eventually("both to vanish", || {
+        [MONITOR, KEEPER]
+            .iter()
+            .all(|role| world.minders(role, id).is_empty())
+    });
+}
+
+fn a_box_that_lost_both_is_minded_again_by_the_next_command() {
+    let world = World::new();
+    let record = world.create(world.script(COUNTING));
+    let started = world.start(&record.id);
+    world.wait_for_line(&record.id, "3");
+    kill_both(&world, &record.id);
+    assert!(world.state(&record.id).is_running());
+    world.minder(MONITOR, &record.id);
+    world.minder(KEEPER, &record.id);
+    let next = world.lines(&record.id).len() + 3;
+    world.wait_for_line(&record.id, &next.to_string());
+    world.boxes.stop(&record.id, None).expect("stopped");
+    assert_eq!(started.wait().expect("ended"), 5);
+    let lines = world.lines(&record.id);
+    let expected: Vec<String> = (1..=lines.len()).map(|n| n.to_string()).collect();
+    assert_eq!(lines, expected);
+}
+
+fn a_box_that_vanished_with_both_shows_as_exited_and_starts_again() {
+    let world = World::new();
+    let record = world.create(world.script(COUNTING));
+    drop(world.start(&record.id));
+    world.wait_for_line(&record.id, "1");
+    let BoxState::Running { pid, .. } = world.state(&record.id) else {
+        panic!("it runs")
+    };
+    kill_both(&world, &record.id);
+    let pid = i32::try_from(pid).expect("a pid");
+    kill(pid);
+    eventually("the box to vanish", || {
+        !std::path::Path::new(&format!("/proc/{pid}")).exists()
+    });
+    let state = world.state(&record.id);
+    assert!(
+        matches!(state, BoxState::Exited { code: LOST, .. }),
+        "{state:?}"
+    );
+    let lines = world.lines(&record.id).len();
+    let started = world.start(&record.id);
+    assert!(world.state(&record.id).is_running());
+    // It catches TERM before it says anything.
+    eventually("its first words", || world.lines(&record.id).len() > lines);
+    world.boxes.stop(&record.id, None).expect("stopped");
+    assert_eq!(started.wait().expect("ended"), 5);
+}
+
+fn a_monitor_killed_in_a_start_leaves_nothing_that_the_next_start_trips_over() {
+    let world = World::new();
+    let record = world.create(world.script(COUNTING));
+    // At whatever instant it is hit: before, in or after the start.
+    for _ in 0..12 {
+        std::thread::scope(|scope| {
+            let starting = scope.spawn(|| world.boxes.start(&record.id).is_ok());
+            eventually("a monitor, or a start that is over", || {
+                match world.minders(MONITOR, &record.id).first() {
+                    Some(pid) => {
+                        kill(*pid);
+                        true
+                    }
+                    None => starting.is_finished(),
+                }
+            });
+            // Whether it was in time is its luck.
+            let _: bool = starting.join().expect("no panic");
+        });
+        let started = world.start(&record.id);
+        assert!(world.state(&record.id).is_running());
+        world
+            .boxes
+            .stop(&record.id, Some(Millis(0)))
+            .expect("stopped");
+        drop(started);
+    }
+}
+
+fn monitor_and_keeper_sleep_while_nothing_happens() {
+    let world = World::new();
+    let record = world.create(world.script("echo ready; sleep 1000"));
+    drop(world.start(&record.id));
+    world.wait_for_line(&record.id, "ready");
+    let switches = || -> Vec<String> {
+        [MONITOR, KEEPER]
+            .iter()
+            .map(|role| {
+                let pid = world.minder(role, &record.id);
+                let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
+                let status = status.expect("alive");
+                let line = status
+                    .lines()
+                    .find(|line| line.starts_with("voluntary_ctxt"));
+                line.expect("counted").to_owned()
+            })
+            .collect()
+    };
+    // Until they have settled.
+    let mut before = switches();
+    eventually("two equal looks", || {
+        let now = switches();
+        std::mem::replace(&mut before, now.clone()) == now
+    });
+    let pause = nix::poll::PollTimeout::from(1500_u16);
+    nix::poll::poll(&mut [], pause).expect("waited");
+    assert_eq!(switches(), before);
+}
