@@ -36,6 +36,10 @@ pub use value::Value;
 /// beyond it is a mistake or an attack on memory.
 pub const MAX_TEXT: usize = 4 * 1024 * 1024;
 
+/// The longest text, in bytes, of which more than the first syntax error is
+/// looked for: the parser keeps them all, and a megabyte of `=` is a million.
+const MAX_RECOVERED: usize = 64 * 1024;
+
 /// The most syntax errors that are reported: after the first few, most follow
 /// from those before.
 const MAX_SYNTAX: usize = 10;
@@ -61,10 +65,11 @@ pub fn parse(text: &str) -> Result<Document<'_>, Vec<Diagnostic>> {
     if !problems.is_empty() {
         return Err(problems.sorted());
     }
-    let (root, errors) = DeTable::parse_recoverable(text);
-    if errors.is_empty() {
-        return Ok(Document { root });
-    }
+    let errors = match DeTable::parse(text) {
+        Ok(root) => return Ok(Document { root }),
+        Err(_) if text.len() <= MAX_RECOVERED => DeTable::parse_recoverable(text).1,
+        Err(first) => vec![first],
+    };
     for error in errors {
         let span = error.span().unwrap_or(0..0);
         problems.add(span, lowered(error.message()));
