@@ -121,6 +121,8 @@ impl Pid1 {
     fn act(&mut self) {
         while let Some(action) = self.supervisor.poll_action() {
             if let Some(event) = self.perform(action) {
+                // A start takes its time.
+                self.now = self.clock.now();
                 self.supervisor.handle(self.now, event);
             }
         }
@@ -135,8 +137,12 @@ impl Pid1 {
                     log.line(Some(service), stream, partial, line);
                 });
             }
-            // It is written at the end of each turn.
-            Token::Sink => {}
+            // It is written at the end of the turn.
+            Token::Sink => {
+                if let Some(sink) = self.log.sink() {
+                    sink.made_room();
+                }
+            }
             Token::Listener(index) => self.control.accept(&self.poll, index, self.now),
             Token::Client(id) => {
                 let gone = self.control.ready(&self.poll, id, ready.flags, self.now);

@@ -280,3 +280,35 @@ fn marks(has_proc: bool, log: &mut Log) -> Option<Marks> {
 fn salt() -> u64 {
     crate::clock::wall_micros() ^ (u64::from(std::process::id()) << 20)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    #[ignore = "run by the test below, in a process of its own"]
+    fn panics() {
+        catch_panics();
+        panic!("a bug\nin two lines");
+    }
+
+    #[test]
+    fn a_panic_prints_one_line_and_ends_with_70() {
+        let tests = std::env::current_exe().expect("a path");
+        let mut command = Command::new(tests);
+        command.args(["--exact", "run::tests::panics", "--ignored", "--nocapture"]);
+        let output = command.output().expect("start");
+        assert_eq!(output.status.code(), Some(i32::from(BUG)));
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            text.starts_with("holdall-init: bug at init/src/run.rs:"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("a bug in two lines\n") && text.lines().count() == 1,
+            "{text}"
+        );
+    }
+}

@@ -16,8 +16,12 @@ use nix::unistd::{self, Gid, Uid};
 use super::lines::Lines;
 use crate::sys;
 
-/// Read from one pipe before the next has its turn: what a pipe holds.
+/// Read from one pipe before the next has its turn.
 const CHUNK: usize = 64 * 1024;
+
+/// What a service may write before it waits for init. Four times the kernel's
+/// own, so that the two wait for each other less often.
+const PIPE: i32 = 256 * 1024;
 
 /// Pipes looked at in one turn of the loop.
 const BATCH: usize = 32;
@@ -66,6 +70,8 @@ impl Pipes {
     ) -> Result<OwnedFd, Errno> {
         let (read, write) = unistd::pipe2(OFlag::O_CLOEXEC)?;
         fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        // Refused beyond a user's share of the kernel's memory: it is as it was.
+        let _ = fcntl(&read, FcntlArg::F_SETPIPE_SZ(PIPE));
         if let Some((uid, gid)) = owner {
             // Refused without privilege, where the owner is right already.
             let _ = unistd::fchown(&write, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));

@@ -65,6 +65,8 @@ pub(crate) struct Sink {
     waiting_since: Option<Timestamp>,
     dropped: u64,
     stuck: bool,
+    /// It took no more; epoll says when it does.
+    full: bool,
 }
 
 impl Sink {
@@ -94,6 +96,7 @@ impl Sink {
             waiting_since: None,
             dropped: 0,
             stuck: false,
+            full: false,
         }
     }
 
@@ -110,7 +113,7 @@ impl Sink {
     /// Room for one more line: writes it into the buffer, or counts it as
     /// dropped.
     pub(crate) fn line(&mut self, now: Timestamp, own: bool, write: impl FnOnce(&mut Vec<u8>)) {
-        if self.waiting() >= HIGH && !self.stuck {
+        if self.waiting() >= HIGH {
             self.flush(now);
         }
         if self.waiting() >= if own { MAX + OWN_WORDS } else { MAX } {
@@ -144,9 +147,14 @@ impl Sink {
         }
     }
 
+    /// There is room again.
+    pub(crate) fn made_room(&mut self) {
+        self.full = false;
+    }
+
     /// Writes what can be written without waiting.
     pub(crate) fn flush(&mut self, now: Timestamp) {
-        while self.waiting() > 0 {
+        while self.waiting() > 0 && !self.full {
             match self.write_some() {
                 Ok(taken) => {
                     self.written += taken;
@@ -156,7 +164,10 @@ impl Sink {
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => {
                     self.waiting_since.get_or_insert(now);
-                    break;
+                    if self.way == Way::Direct {
+                        break;
+                    }
+                    self.full = true;
                 }
                 Err(_) => {
                     // The reader is gone, or the disk is full: nobody would
@@ -201,6 +212,7 @@ impl Sink {
     /// The last words before the exit: waits for a reader that reads, and not
     /// for one that takes nothing for [`STUCK_AFTER`].
     pub(crate) fn finish(&mut self, now: Timestamp) {
+        self.made_room();
         self.flush(now);
         let patience = u16::try_from(STUCK_AFTER.0).unwrap_or(u16::MAX);
         for _ in 0..LAST_PIECES {
@@ -208,6 +220,7 @@ impl Sink {
             if self.waiting() == 0 || poll(&mut ready, PollTimeout::from(patience)) == Ok(0) {
                 return;
             }
+            self.made_room();
             self.flush(now);
         }
     }
