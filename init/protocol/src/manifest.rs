@@ -12,6 +12,7 @@ mod check;
 mod graph;
 mod health;
 mod parse;
+mod policy;
 mod ports;
 mod profile;
 mod service;

@@ -32,7 +32,7 @@ pub use event::{Command, Event};
 pub use supervisor::Supervisor;
 pub use time::Timestamp;
 
-/// A service by its place in [`Manifest::services`].
+/// A service by its place in [`Manifest::services`](holdall_protocol::Manifest::services).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceId(pub u32);
 

@@ -156,8 +156,10 @@ impl Instance {
             after,
             expected,
         });
+        if expected {
+            return Next::Anew;
+        }
         let ready = match ending {
-            Ending::Itself { .. } | Ending::Told(_) if expected => return Next::Anew,
             Ending::Told(Why::Asked) => return Next::Anew,
             Ending::Told(Why::Unhealthy { ready }) => return self.failed(turn, exit, ready),
             Ending::Itself { ready } => ready,

@@ -186,7 +186,7 @@ impl Supervisor {
                     .services
                     .get(edge.other.index())
                     .is_some_and(|dependant| {
-                        matches!(dependant.state, State::Waiting) && self.unmet(edge.other) > 0
+                        matches!(dependant.state, State::Waiting) && !self.meets(id, edge.condition)
                     });
                 let Some(seen) = seen
                     .get_mut(edge.other.index())

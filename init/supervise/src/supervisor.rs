@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use holdall_protocol::manifest::Kind;
+use holdall_protocol::manifest::{Condition, Kind};
 use holdall_protocol::{Manifest, Millis, ServiceName};
 
 use crate::command::Requests;
@@ -381,10 +381,9 @@ impl Supervisor {
             .is_some_and(|relation| relation.outward.holds_up)
     }
 
-    /// Dependencies of a service that are not as they must be for its start.
-    pub(crate) fn unmet(&self, id: ServiceId) -> usize {
-        self.relations
-            .get(id.index())
-            .map_or(0, |relation| relation.unmet)
+    /// Whether a service is as a dependant wants it.
+    pub(crate) fn meets(&self, id: ServiceId, condition: Condition) -> bool {
+        let relation = self.relations.get(id.index());
+        relation.is_some_and(|relation| relation.outward.meets(condition))
     }
 }

@@ -180,6 +180,30 @@ fn whoever_waits_for_what_can_never_come_is_told_so() {
 }
 
 #[test]
+fn whoever_waits_for_something_else_goes_on_waiting() {
+    let mut manifest = manifest(&[("quick", &[]), ("slow", &[]), ("top", &["quick", "slow"])]);
+    manifest.services[0].restart = Restart::Never;
+    manifest.services[0].essential = false;
+    manifest.services[1].health = Some(health());
+    manifest.services[2].depends_on[0].condition = holdall_protocol::manifest::Condition::Started;
+    let slow = Program {
+        healthy: (3000, u64::MAX),
+        ..Program::default()
+    };
+    let mut world = boot(&manifest, &[("quick", ends(1000, 0)), ("slow", slow)]);
+    world.command(1, Command::Start, &["top"]);
+    world.run_until(2000);
+    assert_eq!(
+        world.state("quick"),
+        State::Exited,
+        "it was started, which is enough"
+    );
+    assert!(world.replies[&1].is_empty());
+    world.run_until(6000);
+    assert!(done(&world, 1));
+}
+
+#[test]
 fn an_unknown_name_changes_nothing_and_is_answered_with_the_closest() {
     let mut world = shop();
     world.command(1, Command::Stop, &["web", "redsi"]);
