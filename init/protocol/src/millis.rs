@@ -22,13 +22,15 @@ pub enum MillisError {
     /// Not a duration at all.
     #[error("{0:?} is not a duration: write \"2s\", \"250ms\", \"5m\" or \"1h\"")]
     Malformed(String),
-    /// More than a year.
-    #[error("duration {0:?} is longer than a year")]
+    /// More than a century.
+    #[error("duration {0:?} is longer than a century")]
     TooLong(String),
 }
 
-/// Nobody waits longer; beyond it arithmetic on timestamps could overflow.
-const MAX: u64 = 366 * 24 * 3600 * 1000;
+/// A century, in milliseconds. Nobody waits longer and no box is up longer (its
+/// uptime travels as such a text); beyond it arithmetic on timestamps could
+/// overflow.
+const MAX: u64 = 100 * 366 * 24 * 3600 * 1000;
 
 impl Millis {
     /// No time at all.

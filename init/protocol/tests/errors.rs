@@ -175,7 +175,7 @@ fn durations_and_numbers() {
             "stop = { timeout = 5 }",
             "stop = { timeout = '5' }",
             "stop = { timeout = 'soon', signal = 'TREM' }",
-            "stop = { timeout = '99999h' }",
+            "stop = { timeout = '9999999h' }",
             "stop = { after = '1s' }",
             "backoff = { initial = '10s', max = '5s' }",
             "backoff = { first = '10s' }",
