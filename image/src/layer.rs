@@ -14,8 +14,10 @@ use crate::root::RootError;
 use crate::store::StoreError;
 
 pub(crate) mod encode;
+pub(crate) mod entry;
 pub mod limits;
 pub mod pack;
+mod path;
 pub(crate) mod pax;
 pub(crate) mod stream;
 pub mod unpack;

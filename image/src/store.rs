@@ -376,9 +376,7 @@ impl Store {
         let layout = self.dir.join("oci-layout");
         if !layout.exists() {
             let _lock = lock::exclusive(&self.dir.join("index.lock"))?;
-            let fresh = self.dir.join("oci-layout.new");
-            std::fs::write(&fresh, LAYOUT)
-                .and_then(|()| std::fs::rename(&fresh, &layout))
+            self.replace("oci-layout", LAYOUT.as_bytes())
                 .map_err(failed(&layout))?;
         }
         Ok(())

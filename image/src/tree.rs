@@ -10,13 +10,11 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::fcntl::{self, OFlag};
+use nix::fcntl::{self, OFlag, OpenHow, ResolveFlag};
 use nix::sys::stat::Mode;
 
 use crate::layer::OPAQUE_XATTR;
@@ -28,15 +26,16 @@ const MAX_LINKS: u32 = 40;
 /// each link.
 const MAX_NAMES: usize = 4096;
 
-/// A read-only merged view of layer directories in overlay form.
+/// A read-only merged view of layer directories in overlay form. It holds a
+/// descriptor for each layer, and while it walks one for each level of the path.
 #[derive(Debug)]
 pub struct Tree {
     /// Topmost first.
-    top: Stack,
+    layers: Vec<OwnedFd>,
 }
 
-/// The directories that merge into one, topmost first.
-type Stack = Vec<Arc<OwnedFd>>;
+/// The layers whose directories merge into one, as indexes, topmost first.
+type Stack = Vec<usize>;
 
 /// What a path leads to.
 #[derive(Debug)]
@@ -45,14 +44,9 @@ pub struct Entry {
     pub path: PathBuf,
     /// What is there.
     pub metadata: Metadata,
-    found: Found,
-}
-
-#[derive(Debug)]
-enum Found {
-    Directory(Stack),
-    /// Its topmost directory and its name there.
-    Other(Arc<OwnedFd>, OsString),
+    node: Node,
+    /// Empty unless it is a directory.
+    stack: Stack,
 }
 
 /// Why a look into the tree failed.
@@ -90,21 +84,19 @@ pub enum TreeError {
 impl Tree {
     /// Opens the layers, bottom first.
     pub fn open(layers: &[PathBuf]) -> Result<Tree, TreeError> {
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let open = |path: &PathBuf| {
-            fcntl::open(path, flags, Mode::empty())
-                .map(Arc::new)
-                .map_err(|error| TreeError::Open {
-                    path: path.clone(),
-                    source: error.into(),
-                })
+            fcntl::open(path, flags, Mode::empty()).map_err(|error| TreeError::Open {
+                path: path.clone(),
+                source: error.into(),
+            })
         };
-        let top = layers
+        let layers = layers
             .iter()
             .rev()
             .map(open)
-            .collect::<Result<Stack, TreeError>>()?;
-        Ok(Tree { top })
+            .collect::<Result<_, TreeError>>()?;
+        Ok(Tree { layers })
     }
 
     /// What `path` leads to, links followed within the tree; `None` where
@@ -138,21 +130,21 @@ impl Tree {
             path: path.to_owned(),
             source: error,
         };
-        let Some(Entry {
-            found: Found::Directory(stack),
-            ..
-        }) = self.lookup(path)?
-        else {
+        let Some(directory) = self.lookup(path)? else {
             return Ok(None);
         };
+        if directory.metadata.kind != Kind::Directory {
+            return Ok(None);
+        }
         let mut hidden = BTreeSet::new();
         let mut names = BTreeSet::new();
-        for dir in &stack {
-            for name in list(dir).map_err(wrap)? {
+        for layer in &directory.stack {
+            for name in self.list(*layer, &directory.path).map_err(wrap)? {
                 if hidden.contains(&name) || names.contains(&name) {
                     continue;
                 }
-                match Metadata::at(dir.as_fd(), &name) {
+                let at = directory.path.join(&name);
+                match self.node(*layer, &at).and_then(|node| node.metadata()) {
                     Ok(metadata) if metadata.is_whiteout() => hidden.insert(name),
                     Ok(_) => names.insert(name),
                     Err(error) => return Err(wrap(error.into())),
@@ -163,78 +155,133 @@ impl Tree {
     }
 
     fn find(&self, path: &Path, follow_last: bool) -> Result<Option<Entry>, TreeError> {
-        self.walk(path, follow_last)
-            .or_else(|error| match error.raw_os_error() {
-                Some(code)
-                    if code == Errno::ENOTDIR as i32 || code == Errno::ENAMETOOLONG as i32 =>
-                {
-                    Ok(None)
-                }
-                _ => Err(TreeError::Lookup {
-                    path: path.to_owned(),
-                    source: error,
-                }),
-            })
+        self.walk(path, follow_last).or_else(|error| match error {
+            Errno::ENOTDIR | Errno::ENAMETOOLONG => Ok(None),
+            error => Err(TreeError::Lookup {
+                path: path.to_owned(),
+                source: error.into(),
+            }),
+        })
     }
 
-    fn walk(&self, path: &Path, follow_last: bool) -> io::Result<Option<Entry>> {
+    fn walk(&self, path: &Path, follow_last: bool) -> nix::Result<Option<Entry>> {
         let mut left: VecDeque<OsString> = VecDeque::new();
         queue(&mut left, path);
-        // The directories on the way, for `..`; the first is the root.
-        let mut below: Vec<(OsString, Stack)> = Vec::new();
+        let Some(root) = self.root()? else {
+            return Ok(None);
+        };
+        // The directory reached so far; what is above it, for `..`.
+        let mut here = root;
+        let mut above: Vec<Entry> = Vec::new();
         let mut links = 0;
         while let Some(name) = left.pop_front() {
-            if left.len() + below.len() > MAX_NAMES {
-                return Err(Errno::ENAMETOOLONG.into());
+            if left.len() > MAX_NAMES {
+                return Err(Errno::ENAMETOOLONG);
             }
             if name == ".." {
-                below.pop();
+                here = above.pop().unwrap_or(here);
                 continue;
             }
-            let stack = below.last().map_or(&self.top, |(_, stack)| stack);
-            let Some((metadata, found)) = step(stack, &name)? else {
+            let Some(entry) = self.step(&here, &name)? else {
                 return Ok(None);
             };
-            match found {
-                Found::Directory(stack) => below.push((name, stack)),
-                Found::Other(dir, _)
-                    if metadata.kind == Kind::Symlink && (follow_last || !left.is_empty()) =>
-                {
+            match entry.metadata.kind {
+                Kind::Directory => above.push(std::mem::replace(&mut here, entry)),
+                Kind::Symlink if follow_last || !left.is_empty() => {
                     links += 1;
                     if links > MAX_LINKS {
-                        return Err(Errno::ELOOP.into());
+                        return Err(Errno::ELOOP);
                     }
-                    let target = fcntl::readlinkat(&*dir, name.as_os_str())?;
+                    let target = entry.node.read_link()?;
                     let target = Path::new(&target);
-                    if target.is_absolute() {
-                        below.clear();
+                    if target.is_absolute() && !above.is_empty() {
+                        here = above.swap_remove(0);
+                        above.clear();
                     }
                     queue(&mut left, target);
                 }
-                Found::Other(..) if !left.is_empty() => return Ok(None),
-                Found::Other(..) => {
-                    let path = full_path(&below).join(name);
-                    return Ok(Some(Entry {
-                        path,
-                        metadata,
-                        found,
-                    }));
-                }
+                _ if left.is_empty() => return Ok(Some(entry)),
+                _ => return Ok(None),
             }
         }
-        let path = full_path(&below);
-        let stack = below
-            .pop()
-            .map_or_else(|| self.top.clone(), |(_, stack)| stack);
-        let Some(dir) = stack.first() else {
+        Ok(Some(here))
+    }
+
+    /// `/` itself, merged of all layers; `None` where there are none.
+    fn root(&self) -> nix::Result<Option<Entry>> {
+        if self.layers.is_empty() {
             return Ok(None);
-        };
-        let metadata = Metadata::of(dir.as_fd())?;
+        }
+        let path = PathBuf::from("/");
+        let node = self.node(0, &path)?;
+        let metadata = node.metadata()?;
         Ok(Some(Entry {
             path,
             metadata,
-            found: Found::Directory(stack),
+            node,
+            stack: (0..self.layers.len()).collect(),
         }))
+    }
+
+    /// One name in a merged directory.
+    fn step(&self, directory: &Entry, name: &OsStr) -> nix::Result<Option<Entry>> {
+        let path = directory.path.join(name);
+        let mut merged: Option<Entry> = None;
+        for layer in &directory.stack {
+            let node = match self.node(*layer, &path) {
+                Ok(node) => node,
+                Err(Errno::ENOENT) => continue,
+                Err(error) => return Err(error),
+            };
+            let metadata = node.metadata()?;
+            if metadata.kind != Kind::Directory {
+                // A file below a directory is hidden by it, as by a whiteout.
+                if merged.is_none() && !metadata.is_whiteout() {
+                    merged = Some(Entry {
+                        path,
+                        metadata,
+                        node,
+                        stack: Vec::new(),
+                    });
+                }
+                break;
+            }
+            let opaque = node.xattr(OsStr::new(OPAQUE_XATTR)).map_err(errno)?;
+            let first = || Entry {
+                path: path.clone(),
+                metadata,
+                node,
+                stack: Vec::new(),
+            };
+            merged.get_or_insert_with(first).stack.push(*layer);
+            if opaque.is_some_and(|value| value == b"y") {
+                break;
+            }
+        }
+        Ok(merged)
+    }
+
+    /// What is at `path` in one layer. The path has no links left in it, so
+    /// that it has one now is an error, not a way out.
+    fn node(&self, layer: usize, path: &Path) -> nix::Result<Node> {
+        self.open_at(layer, path, OFlag::O_PATH | OFlag::O_NOFOLLOW)
+            .map(Node::from)
+    }
+
+    fn list(&self, layer: usize, path: &Path) -> io::Result<Vec<OsString>> {
+        Ok(root::names(self.open_at(
+            layer,
+            path,
+            OFlag::O_RDONLY | OFlag::O_DIRECTORY,
+        )?)?)
+    }
+
+    fn open_at(&self, layer: usize, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
+        let how = OpenHow::new()
+            .flags(flags | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS);
+        let layer = self.layers.get(layer).ok_or(Errno::ENOENT)?;
+        fcntl::openat2(layer, path, how)
     }
 }
 
@@ -242,65 +289,16 @@ impl Entry {
     /// Opens the regular file for reading; anything else is an error and is
     /// not opened.
     pub fn open(&self) -> io::Result<File> {
-        match &self.found {
-            Found::Directory(_) => Err(io::ErrorKind::IsADirectory.into()),
-            Found::Other(dir, name) => Node::at(dir.as_fd(), name)?.open_regular(),
-        }
+        self.node.open_regular()
     }
 
     /// The text of the link, if it is one.
     pub fn link(&self) -> io::Result<Option<OsString>> {
-        match &self.found {
-            Found::Other(dir, name) if self.metadata.kind == Kind::Symlink => {
-                Ok(Some(fcntl::readlinkat(&**dir, name.as_os_str())?))
-            }
-            Found::Other(..) | Found::Directory(_) => Ok(None),
+        match self.metadata.kind {
+            Kind::Symlink => Ok(Some(self.node.read_link()?)),
+            _ => Ok(None),
         }
     }
-}
-
-/// One name in a merged directory.
-fn step(stack: &Stack, name: &OsStr) -> io::Result<Option<(Metadata, Found)>> {
-    let mut merged: Option<(Metadata, Stack)> = None;
-    for dir in stack {
-        let metadata = match Metadata::at(dir.as_fd(), name) {
-            Ok(metadata) => metadata,
-            Err(Errno::ENOENT) => continue,
-            Err(error) => return Err(error.into()),
-        };
-        if metadata.kind != Kind::Directory {
-            // A file below a directory is hidden by it, as by a whiteout.
-            if merged.is_some() || metadata.is_whiteout() {
-                break;
-            }
-            let found = Found::Other(Arc::clone(dir), name.to_owned());
-            return Ok(Some((metadata, found)));
-        }
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let opened = Arc::new(fcntl::openat(dir.as_fd(), name, flags, Mode::empty())?);
-        let opaque = is_opaque(opened.as_fd())?;
-        match &mut merged {
-            None => merged = Some((metadata, vec![opened])),
-            Some((_, stack)) => stack.push(opened),
-        }
-        if opaque {
-            break;
-        }
-    }
-    Ok(merged.map(|(metadata, stack)| (metadata, Found::Directory(stack))))
-}
-
-fn is_opaque(dir: BorrowedFd<'_>) -> io::Result<bool> {
-    let node = Node::from(dir.try_clone_to_owned()?);
-    Ok(node
-        .xattr(OsStr::new(OPAQUE_XATTR))?
-        .is_some_and(|value| value == b"y"))
-}
-
-/// A descriptor of its own: reading a directory moves the position.
-fn list(dir: &OwnedFd) -> io::Result<Vec<OsString>> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    Ok(root::names(fcntl::openat(dir, ".", flags, Mode::empty())?)?)
 }
 
 /// Puts the path's names before what is left to walk.
@@ -314,12 +312,6 @@ fn queue(left: &mut VecDeque<OsString>, path: &Path) {
     }
 }
 
-fn full_path(below: &[(OsString, Stack)]) -> PathBuf {
-    let mut path = PathBuf::from("/");
-    path.extend(
-        below
-            .iter()
-            .map(|(name, _)| OsStr::from_bytes(name.as_bytes())),
-    );
-    path
+fn errno(error: io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }

@@ -12,8 +12,9 @@ use crate::digest::Digest;
 use crate::document::{
     self, Descriptor, DocumentError, ImageConfig, MAX_DOCUMENT, Manifest, media,
 };
+use crate::layer::entry::What;
 use crate::layer::limits::Limits;
-use crate::layer::stream::{TarReader, What};
+use crate::layer::stream::TarReader;
 use crate::reference::Reference;
 use crate::root::read_bounded;
 use crate::store::{Image, Staged, Store};

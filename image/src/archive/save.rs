@@ -11,8 +11,8 @@ use crate::compress::{Coding, Decompressor};
 use crate::digest::Digest;
 use crate::document::{CONTAINERD_NAME, Descriptor, Index, REF_NAME, media};
 use crate::layer::encode;
+use crate::layer::entry::{Entry, What};
 use crate::layer::limits::Limits;
-use crate::layer::stream::{Entry, What};
 use crate::reference::Reference;
 use crate::store::{Image, LAYOUT, Store, StoreError};
 

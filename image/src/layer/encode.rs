@@ -5,8 +5,9 @@ use std::io::{self, Write};
 
 use tar::{EntryType, Header};
 
+use super::entry::{Entry, What};
 use super::pax;
-use super::stream::{Entry, What, padding};
+use super::stream::padding;
 
 /// Largest owner that ustar's seven octal digits hold.
 const MAX_USTAR_ID: u32 = 0o7_777_777;

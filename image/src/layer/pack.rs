@@ -19,8 +19,8 @@ use nix::fcntl::{self, OFlag};
 use nix::sys::stat::{self, Mode};
 
 use super::encode;
+use super::entry::{Entry, What};
 use super::limits::Limits;
-use super::stream::{Entry, What};
 use super::{LayerError, OPAQUE, OPAQUE_XATTR, Refusal, WHITEOUT};
 use crate::root::{self, Kind, Metadata, Node};
 

@@ -17,6 +17,10 @@ pub enum PaxError {
     /// A value that is no number, no time, or has a NUL where it is a path.
     #[error("{0:?} has a malformed value")]
     Value(String),
+    /// A second PAX header for one entry: no tool writes it, and its records
+    /// would add up without bound.
+    #[error("it is the second for one entry")]
+    Second,
     /// Global headers may say nothing that changes entries.
     #[error("a global header sets {0:?}")]
     Global(String),
@@ -34,6 +38,7 @@ pub(crate) struct Extensions {
     pub(crate) mtime: Option<(i64, u32)>,
     pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
     pub(crate) sparse: bool,
+    pax: bool,
     any: bool,
 }
 
@@ -57,6 +62,9 @@ impl Extensions {
 
     /// The records of one PAX header.
     pub(crate) fn add_pax(&mut self, body: &[u8]) -> Result<(), PaxError> {
+        if std::mem::replace(&mut self.pax, true) {
+            return Err(PaxError::Second);
+        }
         self.any = true;
         let mut seen = BTreeSet::new();
         for (key, value) in records(body)? {

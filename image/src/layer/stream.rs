@@ -9,6 +9,7 @@ use std::io::{self, Read};
 
 use tar::Header;
 
+use super::entry::{Entry, checksums, parse_number};
 use super::limits::{LimitError, Limits};
 use super::pax::{self, Extensions, PaxError};
 
@@ -83,36 +84,6 @@ pub enum TarError {
     Limit(#[source] LimitError),
 }
 
-/// What an entry is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum What {
-    File,
-    Directory,
-    /// Target as it is stored.
-    Symlink(Vec<u8>),
-    /// Name of an earlier entry.
-    HardLink(Vec<u8>),
-    /// Major and minor number.
-    CharDevice(u32, u32),
-    BlockDevice(u32, u32),
-    Fifo,
-}
-
-/// A header with everything that extends it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Entry {
-    /// As it is stored: it may be absolute or have `..`.
-    pub(crate) path: Vec<u8>,
-    pub(crate) what: What,
-    pub(crate) size: u64,
-    pub(crate) mode: u32,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    pub(crate) mtime: i64,
-    pub(crate) mtime_nanos: u32,
-    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-}
-
 /// Reads entries one after the other.
 pub(crate) struct TarReader<R> {
     input: R,
@@ -170,7 +141,13 @@ impl<R: Read> TarReader<R> {
                     let body = self.extension(header)?;
                     extensions.set_gnu_link(body).map_err(malformed)?;
                 }
-                _ => return self.entry(header, kind, extensions).map(Some),
+                _ => {
+                    self.count()?;
+                    let entry = Entry::read(header, kind, extensions)?;
+                    self.left = entry.size;
+                    self.padding = padding(entry.size);
+                    return Ok(Some(entry));
+                }
             }
         }
     }
@@ -191,130 +168,6 @@ impl<R: Read> TarReader<R> {
         }
         self.left -= read as u64;
         Ok(read)
-    }
-
-    fn entry(
-        &mut self,
-        header: &Header,
-        kind: u8,
-        extensions: Extensions,
-    ) -> Result<Entry, TarError> {
-        self.entries += 1;
-        if self.entries > self.limits.entries {
-            return Err(TarError::Limit(LimitError::Entries {
-                limit: self.limits.entries,
-            }));
-        }
-        let old = header.as_old();
-        let path = extensions.path.unwrap_or_else(|| stored_path(header));
-        let shown = || {
-            String::from_utf8_lossy(&path)
-                .chars()
-                .take(200)
-                .collect::<String>()
-        };
-        let number = |field: &'static str, value: Option<i128>| {
-            value
-                .and_then(|value| u64::try_from(value).ok())
-                .ok_or_else(|| TarError::Number {
-                    path: shown(),
-                    field,
-                })
-        };
-        let id = |field: &'static str, long: Option<u64>, bytes: &[u8]| {
-            let value = match long {
-                Some(value) => value,
-                None => number(field, parse_number(bytes))?,
-            };
-            // 2^32-1 means "leave it" to chown(2).
-            u32::try_from(value)
-                .ok()
-                .filter(|id| *id != u32::MAX)
-                .ok_or_else(|| TarError::Number {
-                    path: shown(),
-                    field,
-                })
-        };
-        if extensions.sparse || kind == b'S' {
-            return Err(TarError::Sparse { path: shown() });
-        }
-        let size = match extensions.size {
-            Some(size) => size,
-            None => number("size", parse_number(&old.size))?,
-        };
-        let link = || {
-            extensions
-                .link
-                .clone()
-                .unwrap_or_else(|| until_nul(&old.linkname).to_vec())
-        };
-        let is_dir_name = path.ends_with(b"/");
-        let what = match kind {
-            // Before ustar, a directory was a file whose name ends in a slash.
-            0 if is_dir_name => What::Directory,
-            0 | b'0' | b'7' => What::File,
-            b'1' => What::HardLink(link()),
-            b'2' => What::Symlink(link()),
-            b'3' | b'4' => {
-                let device = |field: &'static str, bytes: Option<&[u8]>| {
-                    number(field, bytes.and_then(parse_number)).and_then(|value| {
-                        u32::try_from(value).map_err(|_| TarError::Number {
-                            path: shown(),
-                            field,
-                        })
-                    })
-                };
-                let (major, minor) = device_fields(header);
-                let (major, minor) = (device("major", major)?, device("minor", minor)?);
-                if kind == b'3' {
-                    What::CharDevice(major, minor)
-                } else {
-                    What::BlockDevice(major, minor)
-                }
-            }
-            b'5' => What::Directory,
-            b'6' => What::Fifo,
-            other => {
-                return Err(TarError::Type {
-                    path: shown(),
-                    kind: char::from(other),
-                });
-            }
-        };
-        let contradicts = match what {
-            What::File => is_dir_name,
-            _ => size != 0,
-        };
-        if contradicts {
-            return Err(TarError::Contradiction { path: shown() });
-        }
-        let (mtime, mtime_nanos) = match extensions.mtime {
-            Some(time) => time,
-            None => {
-                let seconds = parse_number(&old.mtime)
-                    .and_then(|seconds| i64::try_from(seconds).ok())
-                    .ok_or_else(|| TarError::Number {
-                        path: shown(),
-                        field: "mtime",
-                    })?;
-                (seconds, 0)
-            }
-        };
-        let mode = number("mode", parse_number(&old.mode))?;
-        let entry = Entry {
-            what,
-            size,
-            mode: u32::try_from(mode & 0o7777).unwrap_or(0),
-            uid: id("owner", extensions.uid, &old.uid)?,
-            gid: id("group", extensions.gid, &old.gid)?,
-            mtime,
-            mtime_nanos,
-            xattrs: extensions.xattrs,
-            path,
-        };
-        self.left = entry.size;
-        self.padding = padding(entry.size);
-        Ok(entry)
     }
 
     /// The next header block; `None` at the end mark or the end of the stream.
@@ -356,8 +209,8 @@ impl<R: Read> TarReader<R> {
                 size,
             }));
         }
-        // Extended headers count as entries, or they would be free.
-        self.entries += 1;
+        // They count as entries, or they would be free.
+        self.count()?;
         let mut body = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
         self.left = size;
         self.padding = padding(size);
@@ -367,6 +220,15 @@ impl<R: Read> TarReader<R> {
         }
         self.skip_content()?;
         Ok(body)
+    }
+
+    fn count(&mut self) -> Result<(), TarError> {
+        self.entries += 1;
+        if self.entries > self.limits.entries {
+            let limit = self.limits.entries;
+            return Err(TarError::Limit(LimitError::Entries { limit }));
+        }
+        Ok(())
     }
 
     /// Passes over what is left of the content, which must be there, and its
@@ -438,71 +300,4 @@ impl<R: Read> TarReader<R> {
 /// Bytes that fill `size` up to whole blocks.
 pub(crate) fn padding(size: u64) -> u64 {
     (BLOCK - size % BLOCK) % BLOCK
-}
-
-/// The name in the block itself: ustar may split it in two.
-fn stored_path(header: &Header) -> Vec<u8> {
-    let name = until_nul(&header.as_old().name);
-    match header.as_ustar().map(|ustar| until_nul(&ustar.prefix)) {
-        None | Some([]) => name.to_vec(),
-        Some(prefix) => [prefix, b"/", name].concat(),
-    }
-}
-
-fn device_fields(header: &Header) -> (Option<&[u8]>, Option<&[u8]>) {
-    if let Some(ustar) = header.as_ustar() {
-        (Some(&ustar.dev_major), Some(&ustar.dev_minor))
-    } else if let Some(gnu) = header.as_gnu() {
-        (Some(&gnu.dev_major), Some(&gnu.dev_minor))
-    } else {
-        (None, None)
-    }
-}
-
-fn until_nul(field: &[u8]) -> &[u8] {
-    field.split(|byte| *byte == 0).next().unwrap_or(&[])
-}
-
-/// Sum of the block's bytes with the checksum's own taken as spaces: unsigned,
-/// and signed as some old writers have it.
-fn checksums(block: &[u8; 512]) -> (i64, i64) {
-    let mut sums = (0, 0);
-    for (index, byte) in block.iter().enumerate() {
-        let byte = if (148..156).contains(&index) {
-            b' '
-        } else {
-            *byte
-        };
-        sums.0 += i64::from(byte);
-        sums.1 += i64::from(byte.cast_signed());
-    }
-    sums
-}
-
-/// Octal with leading spaces, ended by a space, a NUL or the field; or GNU's
-/// base 256, two's complement. An empty field is 0, as Go and GNU tar have it.
-fn parse_number(field: &[u8]) -> Option<i128> {
-    let (first, rest) = field.split_first()?;
-    if first & 0x80 != 0 {
-        let negative = first & 0x40 != 0;
-        let start = if negative {
-            i128::from(first.cast_signed())
-        } else {
-            i128::from(first & 0x7f)
-        };
-        // At most 12 bytes: 96 bits.
-        return Some(
-            rest.iter()
-                .fold(start, |value, byte| value << 8 | i128::from(*byte)),
-        );
-    }
-    let digits = until_nul(field).trim_ascii();
-    let mut value: i128 = 0;
-    for digit in digits {
-        match digit {
-            b'0'..=b'7' => value = value << 3 | i128::from(digit - b'0'),
-            _ => return None,
-        }
-    }
-    Some(value)
 }

@@ -11,16 +11,18 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::fcntl::{self, AtFlags, OFlag};
 use nix::sys::stat::{self, SFlag};
 use nix::unistd::{self, UnlinkatFlags};
 
+use super::entry::{Entry, What};
 use super::limits::{LimitError, Limits};
-use super::stream::{Entry, TarError, TarReader, What};
-use super::{LayerError, OPAQUE, OPAQUE_XATTR, OVERLAY_XATTRS, Refusal, WHITEOUT};
+use super::path::Target;
+use super::stream::{TarError, TarReader};
+use super::{LayerError, OPAQUE_XATTR, OVERLAY_XATTRS, Refusal};
 use crate::root::{self, Kind, Metadata, Node, RootDir};
 
 /// Mode of parents that no entry describes.
@@ -59,20 +61,10 @@ struct Unpacker<'r> {
     buffer: Vec<u8>,
 }
 
-/// What the last component of an entry's path asks for.
-enum Target<'p> {
-    Root,
-    /// `.wh..wh..opq` in this directory.
-    Opaque(PathBuf),
-    /// `.wh.NAME`
-    Whiteout(PathBuf, &'p OsStr),
-    Make(PathBuf, &'p OsStr),
-}
-
 impl Unpacker<'_> {
     fn entry<R: Read>(&mut self, entry: &Entry, tar: &mut TarReader<R>) -> Result<(), LayerError> {
         let at = At(&entry.path);
-        let target = target(&entry.path, &self.limits).map_err(|refusal| at.refuse(refusal))?;
+        let target = Target::of(&entry.path, &self.limits).map_err(|refusal| at.refuse(refusal))?;
         if let Some((name, _)) = entry.xattrs.iter().find(|(name, _)| {
             OVERLAY_XATTRS
                 .iter()
@@ -190,7 +182,7 @@ impl Unpacker<'_> {
         target: &'t [u8],
         at: At<'_>,
     ) -> Result<(OwnedFd, &'t OsStr), LayerError> {
-        let Ok(Target::Make(parent, name)) = self::target(target, &self.limits) else {
+        let Ok(Target::Make(parent, name)) = Target::of(target, &self.limits) else {
             return Err(at.refuse(Refusal::HardLink));
         };
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
@@ -367,49 +359,6 @@ fn set_attributes(
     }
     root::set_mtime_at(parent, name, entry.mtime, entry.mtime_nanos)
         .map_err(|error| at.failed(error))
-}
-
-/// Splits a stored path into its directory and what is asked there.
-fn target<'p>(path: &'p [u8], limits: &Limits) -> Result<Target<'p>, Refusal> {
-    if path.contains(&0) {
-        return Err(Refusal::Nul);
-    }
-    if path.len() > limits.path {
-        return Err(Refusal::PathTooLong);
-    }
-    let mut components = Vec::new();
-    for component in path.split(|byte| *byte == b'/') {
-        match component {
-            b"" | b"." => {}
-            b".." => return Err(Refusal::ParentDirectory),
-            name if name.len() > 255 => return Err(Refusal::PathTooLong),
-            name => components.push(name),
-        }
-    }
-    if components.len() > limits.depth {
-        return Err(Refusal::TooDeep);
-    }
-    let Some(last) = components.pop() else {
-        return Ok(Target::Root);
-    };
-    if components.iter().any(|name| name.starts_with(WHITEOUT)) {
-        return Err(Refusal::Whiteout);
-    }
-    let parent: PathBuf = components
-        .iter()
-        .map(|name| Path::new(OsStr::from_bytes(name)))
-        .collect();
-    if last == OPAQUE {
-        return Ok(Target::Opaque(parent));
-    }
-    match last.strip_prefix(WHITEOUT) {
-        None => Ok(Target::Make(parent, OsStr::from_bytes(last))),
-        Some(b"" | b"." | b"..") => Err(Refusal::Whiteout),
-        // `.wh..wh.` is aufs's own, and `.wh..wh..opq` the one part of it
-        // that became the standard.
-        Some(name) if name.starts_with(WHITEOUT) => Err(Refusal::Whiteout),
-        Some(name) => Ok(Target::Whiteout(parent, OsStr::from_bytes(name))),
-    }
 }
 
 /// The deletion of `name`, in overlay form. Its time says nothing.

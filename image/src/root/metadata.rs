@@ -135,6 +135,7 @@ impl From<&FileStat> for Metadata {
 
 /// An inode by descriptor. Changes reach it through `/proc/self/fd`, whose
 /// link leads to this very inode, be it a link itself.
+#[derive(Debug)]
 pub(crate) struct Node {
     fd: OwnedFd,
 }
@@ -150,6 +151,15 @@ impl Node {
     pub(crate) fn at(parent: BorrowedFd<'_>, name: &OsStr) -> nix::Result<Node> {
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         fcntl::openat(parent, name, flags, Mode::empty()).map(Node::from)
+    }
+
+    pub(crate) fn metadata(&self) -> nix::Result<Metadata> {
+        Metadata::of(self.fd.as_fd())
+    }
+
+    /// The text of the link that the inode is.
+    pub(crate) fn read_link(&self) -> nix::Result<OsString> {
+        fcntl::readlinkat(&self.fd, "")
     }
 
     fn proc_path(&self) -> CString {

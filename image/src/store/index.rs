@@ -46,23 +46,27 @@ impl Store {
             let source = io::ErrorKind::FileTooLarge.into();
             return Err(StoreError::WriteIndex { path, source });
         }
-        // Under the lock the name is ours; one that a crash left is taken over.
-        let fresh = self.dir.join("index.json.new");
-        let write = || {
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o644)
-                .open(&fresh)?;
-            file.write_all(&bytes)?;
-            file.sync_all()?;
-            std::fs::rename(&fresh, &path)?;
-            blob::sync_dir(&self.dir)
-        };
-        write().map_err(|source| StoreError::WriteIndex {
-            path: path.clone(),
-            source,
-        })
+        self.replace("index.json", &bytes)
+            .map_err(|source| StoreError::WriteIndex {
+                path: path.clone(),
+                source,
+            })
+    }
+
+    /// Replaces a file of the layout's top, durably and as a whole. The caller
+    /// holds the index lock: so the temporary name is its own, and one that a
+    /// crash left is taken over.
+    pub(super) fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let fresh = self.dir.join(format!("{name}.new"));
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o644)
+            .open(&fresh)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&fresh, self.dir.join(name))?;
+        blob::sync_dir(&self.dir)
     }
 }
