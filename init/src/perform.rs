@@ -16,7 +16,7 @@ use crate::launch::Launch;
 use crate::lineage::{self, Mark, Marks};
 use crate::pid1::{Pid1, Role};
 use crate::probe::{Due, describe};
-use crate::spawn::{self, SpawnError, Spawned, Stdio};
+use crate::spawn::{self, SpawnError, Spawned, Starting, Stdio};
 use crate::{notes, notify, sys};
 
 /// Lines of a service's log that are printed when it is given up.
@@ -35,14 +35,13 @@ impl Pid1 {
     /// Does one thing; what came of it, where that is known at once.
     pub(crate) fn perform(&mut self, action: Action) -> Option<Event> {
         match action {
-            Action::Spawn { service } => Some(match self.spawn_service(service) {
-                Ok(pid) => Event::Spawned { service, pid },
-                Err(error) => Event::SpawnFailed {
-                    service,
-                    reason: error.to_string(),
-                    code: error.code(),
-                },
-            }),
+            Action::Spawn { service } => match self.begin_service(service) {
+                Ok(child) => {
+                    self.starting.push_back((service, child));
+                    None
+                }
+                Err(error) => Some(spawn_failed(service, &error)),
+            },
             Action::Signal { service, signal } => {
                 if let Some(pid) = self.instance(service).and_then(|instance| instance.pid) {
                     signal_group(pid, signal);
@@ -130,7 +129,8 @@ impl Pid1 {
         }
     }
 
-    fn spawn_service(&mut self, id: ServiceId) -> Result<u32, SpawnError> {
+    /// Makes the child of a service.
+    fn begin_service(&mut self, id: ServiceId) -> Result<Starting, SpawnError> {
         let mark = self.marks.as_mut().map(Marks::next);
         let log = &mut self.log;
         self.pipes
@@ -173,10 +173,28 @@ impl Pid1 {
             .open(id, Stream::Stderr, owner)
             .map_err(SpawnError::Pipe)?;
         let stdio = Stdio::Given([self.null.as_fd(), stdout.as_fd(), stderr.as_fd()]);
-        let Spawned { pid, late } = spawn::spawn(launch, &stdio)?;
-        (instance.pid, instance.mark, instance.late) = (Some(pid), mark, late);
-        self.children.insert(pid, Role::Service(id));
-        Ok(pid.unsigned_abs())
+        instance.mark = mark;
+        spawn::begin(launch, &stdio)
+    }
+
+    /// Waits for the first of the children on their way to exec.
+    pub(crate) fn finish_start(&mut self) -> Option<Event> {
+        let (service, child) = self.starting.pop_front()?;
+        Some(match child.finish() {
+            Ok(child) => self.service_runs(service, child),
+            Err(error) => spawn_failed(service, &error),
+        })
+    }
+
+    /// The child of a service has come to exec, or takes long.
+    fn service_runs(&mut self, service: ServiceId, child: Spawned) -> Event {
+        let Spawned { pid, late } = child;
+        if let Some(instance) = self.instance(service) {
+            (instance.pid, instance.late) = (Some(pid), late);
+        }
+        self.children.insert(pid, Role::Service(service));
+        let pid = pid.unsigned_abs();
+        Event::Spawned { service, pid }
     }
 
     fn spawn_foreground(&mut self) -> Result<u32, SpawnError> {
@@ -352,6 +370,14 @@ impl Pid1 {
             };
             self.kills.begin(self.now, Target::Loose(mark), prey);
         }
+    }
+}
+
+fn spawn_failed(service: ServiceId, error: &SpawnError) -> Event {
+    Event::SpawnFailed {
+        service,
+        reason: error.to_string(),
+        code: error.code(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The loop: wait, turn what happened into events, do what the supervisor
 //! decides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 
@@ -23,7 +23,12 @@ use crate::poll::{Poll, Ready, Token};
 use crate::probe::Probes;
 use crate::signals::Signals;
 use crate::sockets::Sockets;
+use crate::spawn::Starting;
 use crate::terminal::Arrangement;
+
+/// Services on their way to exec at a time: enough to keep every processor
+/// busy, few enough that their environments don't add up.
+const STARTS_AT_ONCE: usize = 8;
 
 /// Whose main process a child is.
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +71,8 @@ pub(crate) struct Pid1 {
     pub(crate) pipes: Pipes,
     pub(crate) children: BTreeMap<i32, Role>,
     pub(crate) instances: Vec<Instance>,
+    /// Children of services on their way to exec. Empty whenever init waits.
+    pub(crate) starting: VecDeque<(ServiceId, Starting)>,
     pub(crate) foreground: Option<Foreground>,
     pub(crate) kills: Kills,
     pub(crate) probes: Probes,
@@ -119,8 +126,17 @@ impl Pid1 {
     }
 
     fn act(&mut self) {
-        while let Some(action) = self.supervisor.poll_action() {
-            if let Some(event) = self.perform(action) {
+        loop {
+            let event = match self.supervisor.poll_action() {
+                Some(action) => self.perform(action),
+                None if self.starting.is_empty() => return,
+                None => self.finish_start(),
+            };
+            let event = match event {
+                None if self.starting.len() >= STARTS_AT_ONCE => self.finish_start(),
+                event => event,
+            };
+            if let Some(event) = event {
                 // A start takes its time.
                 self.now = self.clock.now();
                 self.supervisor.handle(self.now, event);

@@ -1,6 +1,6 @@
 //! From the command line to the loop: the boot, in its order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -169,6 +169,7 @@ fn boot(options: &Options<'_>) -> Result<Pid1, BootError> {
             .map(|_| Instance::default())
             .collect(),
         manifest,
+        starting: VecDeque::new(),
         log,
         pipes,
         children: BTreeMap::new(),

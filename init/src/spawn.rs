@@ -143,35 +143,60 @@ pub(crate) struct Spawned {
     pub(crate) late: Option<OwnedFd>,
 }
 
-/// Starts a program.
-pub(crate) fn spawn(mut launch: Launch, stdio: &Stdio<'_>) -> Result<Spawned, SpawnError> {
+/// A child on its way to exec.
+pub(crate) struct Starting {
+    launch: Launch,
+    pid: i32,
+    report: OwnedFd,
+}
+
+/// Starts a program, and waits for it to run.
+pub(crate) fn spawn(launch: Launch, stdio: &Stdio<'_>) -> Result<Spawned, SpawnError> {
+    begin(launch, stdio)?.finish()
+}
+
+/// Makes the child. Several can be on their way at a time; each is to be
+/// finished before any child is reaped.
+pub(crate) fn begin(mut launch: Launch, stdio: &Stdio<'_>) -> Result<Starting, SpawnError> {
     let (report, reporter) = unistd::pipe2(OFlag::O_CLOEXEC).map_err(SpawnError::Pipe)?;
-    let pid = match sys::fork().map_err(SpawnError::Fork)? {
+    match sys::fork().map_err(SpawnError::Fork)? {
         Forked::Child => child(&mut launch, stdio, &reporter),
-        Forked::Parent(pid) => pid,
-    };
-    drop(reporter);
-    let mut waiting = [PollFd::new(report.as_fd(), PollFlags::POLLIN)];
-    let ready = loop {
-        match poll(&mut waiting, PollTimeout::from(EXEC_WAIT_MS)) {
-            Err(Errno::EINTR) => {}
-            ready => break ready.unwrap_or(0),
-        }
-    };
-    if ready == 0 {
-        // The end of file comes with exec, or a report before the exit.
-        return Ok(Spawned {
+        Forked::Parent(pid) => Ok(Starting {
+            launch,
             pid,
-            late: Some(report),
-        });
+            report,
+        }),
     }
-    match read_report(&report) {
-        None => Ok(Spawned { pid, late: None }),
-        Some(failure) => {
-            // It exits right after its report. Until it is reaped its number
-            // can't be another's.
-            while let Err(Errno::EINTR) = nix::sys::wait::waitpid(Pid::from_raw(pid), None) {}
-            Err(failure.error(&launch))
+}
+
+impl Starting {
+    /// Waits until it runs, or can't.
+    pub(crate) fn finish(self) -> Result<Spawned, SpawnError> {
+        let Self {
+            launch,
+            pid,
+            report,
+        } = self;
+        let mut waiting = [PollFd::new(report.as_fd(), PollFlags::POLLIN)];
+        let ready = loop {
+            match poll(&mut waiting, PollTimeout::from(EXEC_WAIT_MS)) {
+                Err(Errno::EINTR) => {}
+                ready => break ready.unwrap_or(0),
+            }
+        };
+        if ready == 0 {
+            // The end of file comes with exec, or a report before the exit.
+            let late = Some(report);
+            return Ok(Spawned { pid, late });
+        }
+        match read_report(&report) {
+            None => Ok(Spawned { pid, late: None }),
+            Some(failure) => {
+                // It exits right after its report. Until it is reaped its
+                // number can't be another's.
+                while let Err(Errno::EINTR) = nix::sys::wait::waitpid(Pid::from_raw(pid), None) {}
+                Err(failure.error(&launch))
+            }
         }
     }
 }
