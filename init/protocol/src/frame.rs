@@ -121,6 +121,20 @@ mod tests {
     fn an_announced_length_over_the_limit_is_refused_before_it_is_read() {
         let mut decoder = Decoder::default();
         decoder.push(&u32::MAX.to_le_bytes());
-        assert!(matches!(decoder.next::<()>(), Err(FrameError::TooLong(_))));
+        let error = decoder.next::<()>().expect_err("no frame is that long");
+        let shown = error.to_string();
+        assert_eq!(
+            shown,
+            "message of 4294967295 bytes is over the limit of 65536"
+        );
+    }
+
+    #[test]
+    fn a_body_that_is_no_message_says_so_and_keeps_the_cause() {
+        let mut decoder = Decoder::default();
+        decoder.push(b"\x02\0\0\0[]");
+        let error = decoder.next::<bool>().expect_err("a list is no truth");
+        assert_eq!(error.to_string(), "cannot read message");
+        assert!(std::error::Error::source(&error).is_some());
     }
 }

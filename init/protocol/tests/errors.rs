@@ -110,6 +110,7 @@ fn names() {
             "[service.'']\ncommand = 'a'\n",
             "[service.\"a b\"]\ncommand = 'a'\n",
             "[profile.'a/b']\n",
+            "[service.a234567890123456789012345678901234567890123456789012345678901234]\ncommand = 'a'\n",
         ]),
     );
 }
@@ -224,6 +225,7 @@ fn sockets() {
             "listen = ['holdall-control=80']",
             "listen = ['http=localhost:80']",
             "listen = ['http=run/api.sock']",
+            "listen = ['http=/run/a234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789']",
             "expose = [0]",
             "expose = ['53/sctp']",
             "expose = ['http']",

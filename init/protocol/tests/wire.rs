@@ -1,5 +1,9 @@
 //! The messages as they travel: a newer host drives an older init, so a change
 //! here is a change of [`holdall_protocol::PROTOCOL_VERSION`].
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a test that indexes wrongly shall fail"
+)]
 
 use holdall_protocol::control::{
     ErrorKind, Exec, Exit, HealthKind, HealthState, Hello, Request, Response, ServiceStatus, State,

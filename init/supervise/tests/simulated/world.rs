@@ -50,16 +50,16 @@ impl Default for Program {
 enum What {
     Born,
     StillBorn,
-    Dies(Exit2),
+    Dies(OrderedExit),
     Cleared,
     Probed(bool),
 }
 
 /// [`Exit`] with an order, for the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Exit2(u8, u8);
+struct OrderedExit(u8, u8);
 
-impl From<Exit> for Exit2 {
+impl From<Exit> for OrderedExit {
     fn from(exit: Exit) -> Self {
         match exit {
             Exit::Code(code) => Self(code, 0),
@@ -68,8 +68,8 @@ impl From<Exit> for Exit2 {
     }
 }
 
-impl From<Exit2> for Exit {
-    fn from(exit: Exit2) -> Self {
+impl From<OrderedExit> for Exit {
+    fn from(exit: OrderedExit) -> Self {
         Signal::from_number(exit.1).map_or(Self::Code(exit.0), Self::Signal)
     }
 }
