@@ -1,0 +1,156 @@
+//! The command line, checked: nothing past this file sees raw input.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::commands;
+
+const EXAMPLES: &str = "\
+Examples:
+  holdall new shop && cd shop            write a commented holdall.toml
+  holdall build                          build the image it describes
+  holdall run -d -p 8080:80 shop         run it, port 8080 of the host is its 80
+  holdall ps shop                        its services: state, health, restarts
+  holdall logs -f shop/web               one service's log
+  holdall restart shop/app               restart one service, the others stay up
+  holdall exec -it shop sh               a shell inside
+  holdall stop shop && holdall rm shop   stop it in order, remove it
+
+Everything lies under /var/lib/holdall and /run/holdall, or under one folder
+of your own with --root or HOLDALL_ROOT. HOLDALL_LOG=debug says more.";
+
+/// Several services in one container: build the image, run it, keep it well
+#[derive(Debug, Parser)]
+#[command(
+    name = "holdall",
+    version,
+    about,
+    after_help = EXAMPLES,
+    disable_help_subcommand = true,
+    propagate_version = false,
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
+    /// Put images, boxes and all other state under this folder
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// One verb, one file below `commands/`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    New(commands::new::Args),
+    Check(commands::check::Args),
+    Build(commands::build::Args),
+    Images(commands::images::Args),
+    Run(commands::run::Args),
+    Ps(commands::ps::Args),
+    Logs(commands::logs::Args),
+    Exec(commands::exec::Args),
+    Stop(commands::stop::Args),
+    Start(commands::start::Args),
+    Restart(commands::restart::Args),
+    Kill(commands::kill::Args),
+    Rm(commands::rm::Args),
+    Rmi(commands::rmi::Args),
+    Inspect(commands::inspect::Args),
+    Save(commands::save::Args),
+    Load(commands::load::Args),
+}
+
+/// `BOX` or `BOX/SERVICE`, as every verb that takes a service reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// The box, by name or by the beginning of its id.
+    pub(crate) name: String,
+    /// One of its services.
+    pub(crate) service: Option<holdall_protocol::ServiceName>,
+}
+
+impl std::str::FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, service) = match text.split_once('/') {
+            None => (text, None),
+            Some((name, service)) => {
+                let service = service
+                    .parse()
+                    .map_err(|error| format!("service {error}"))?;
+                (name, Some(service))
+            }
+        };
+        if name.is_empty() {
+            return Err("the name of a box is missing".to_owned());
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            service,
+        })
+    }
+}
+
+/// `NAME=value`, or `NAME` alone for the value that it has here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EnvArg {
+    pub(crate) name: String,
+    pub(crate) value: Option<String>,
+}
+
+impl std::str::FromStr for EnvArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, value) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (text, None),
+        };
+        if name.is_empty() || name.contains('\0') {
+            return Err("the name of the variable is missing: write NAME=value".to_owned());
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            value,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_teaches_by_example() {
+        for verb in Cli::command().get_subcommands_mut() {
+            let help = verb.render_long_help().to_string();
+            assert!(
+                help.contains("Example"),
+                "`holdall {} --help` has no example",
+                verb.get_name()
+            );
+        }
+    }
+
+    #[test]
+    fn a_target_is_a_box_or_a_service_of_it() {
+        let target: Target = "shop/app".parse().expect("well-formed");
+        assert_eq!(target.name, "shop");
+        assert_eq!(
+            target.service.map(|s| s.to_string()),
+            Some("app".to_owned())
+        );
+        for bad in ["", "/app", "shop/", "shop/a/b", "shop/App"] {
+            assert!(bad.parse::<Target>().is_err(), "{bad:?}");
+        }
+    }
+}

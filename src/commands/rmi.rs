@@ -1,0 +1,60 @@
+//! `holdall rmi`.
+
+use holdall_image::Reference;
+
+use super::Outcome;
+use crate::context::Context;
+use crate::report::Failure;
+use crate::{each, exit, output};
+
+/// Remove images
+///
+/// Takes the name away; content that nothing else needs (no other name, no
+/// box) is freed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  holdall rmi shop:1
+  holdall rmi shop:1 shop:2")]
+pub(crate) struct Args {
+    /// Which
+    #[arg(required = true, value_name = "IMAGE")]
+    names: Vec<String>,
+}
+
+pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
+    let (_, store) = context.state()?;
+    let boxes = context.boxes()?;
+    let code = each::of(&args.names, |name| {
+        let image = store.resolve(name)?;
+        let references: Vec<_> = store
+            .list()?
+            .into_iter()
+            .filter(|listed| listed.digest == image.digest)
+            .filter_map(|listed| listed.reference)
+            .collect();
+        let chosen = match name.parse::<Reference>().map(Reference::with_default_tag) {
+            Ok(asked) if references.contains(&asked) => asked,
+            // By id: that names the image only while it has a single name.
+            Ok(_) | Err(_) => match references.as_slice() {
+                [only] => only.clone(),
+                _ => {
+                    return Err(Failure::text(format!("image {name} has several names"))
+                        .help("remove each by name: `holdall images` lists them"));
+                }
+            },
+        };
+        if references.len() == 1 && boxes.images_in_use()?.contains(&image.digest) {
+            return Err(Failure::text(format!("image {name} is used by a box"))
+                .help("`holdall ps -a` shows which; `holdall rm` removes it"));
+        }
+        store.untag(&chosen)?;
+        output::data(&format!("untagged {chosen}\n"))?;
+        Ok(exit::OK)
+    })?;
+    let freed = store.gc(&boxes.images_in_use()?)?;
+    if freed.bytes > 0 {
+        output::message(&format!("freed {}", output::size(freed.bytes)));
+    }
+    Ok(code)
+}

@@ -1,0 +1,23 @@
+//! End to end: the real command, real programs, one file a story.
+//!
+//! Every story gets a root of its own ([`env::Env`]), and fails when it leaves
+//! a process, mount, cgroup, network namespace or file behind.
+#![forbid(unsafe_code)]
+
+mod env;
+mod eventually;
+mod http;
+mod leaks;
+mod shop;
+mod small;
+mod status;
+
+mod bad_input;
+mod build_cache;
+mod command_line;
+mod heal;
+mod images;
+mod interrupt;
+mod life_cycle;
+mod listen;
+mod reproducible;
