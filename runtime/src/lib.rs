@@ -20,6 +20,13 @@ pub mod step;
 #[expect(unsafe_code, reason = "system calls that nix does not have")]
 mod sys;
 
+/// The OCI runtime's command line, whatever name it was called by: all of the
+/// program `holdall-runtime`.
+#[must_use]
+pub fn main() -> ExitCode {
+    cli::main()
+}
+
 /// Becomes one of the crate's own programs if this process was started as one
 /// of them (by the name in `argv[0]`): the first call of every `main`.
 #[must_use]
@@ -27,6 +34,8 @@ pub fn multicall() -> Option<ExitCode> {
     let name = std::env::args_os().next()?;
     match Path::new(&name).file_name().and_then(OsStr::to_str)? {
         "holdall-runtime" => Some(cli::main()),
+        boxes::MONITOR => Some(boxes::monitor_main()),
+        boxes::KEEPER => Some(boxes::keeper_main()),
         _ => None,
     }
 }

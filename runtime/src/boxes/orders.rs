@@ -180,13 +180,13 @@ pub(crate) fn take(channel: &UnixStream) -> io::Result<Option<(Orders, Kept, Ext
     let missing = || io::Error::from(io::ErrorKind::InvalidData);
     let mut fds = fds.into_iter();
     let mut next = || fds.next().ok_or_else(missing);
-    let guard = Lock::passed(next()?);
     let fifos = [next()?, next()?, next()?];
     let sockets = orders
         .ports
         .iter()
         .map(|_| next())
         .collect::<io::Result<_>>()?;
+    let guard = Lock::passed(next()?);
     let extra = match orders.task {
         Task::Launch => Extra::Launch(Launch {
             rootfs: next()?,
