@@ -1,7 +1,7 @@
 //! Images as one file: docker-archive (`docker save`) and OCI archive (a tar
 //! of an OCI layout), and OCI layouts as directories.
 //!
-//! [`load`] believes nothing: members are staged in the store's temporary
+//! [`load()`] believes nothing: members are staged in the store's temporary
 //! folder, named by what they contain, and become blobs only once an image
 //! asks for them by a digest or a diff ID that agrees.
 

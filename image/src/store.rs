@@ -208,6 +208,8 @@ impl Store {
     }
 
     fn add_entry(&self, name: Option<&Reference>, image: &Image) -> Result<(), StoreError> {
+        // From here on no gc can take what the name will need.
+        self.begin()?;
         let mut entry = self.manifest_descriptor(&image.digest)?;
         if let Some(name) = name {
             entry

@@ -29,7 +29,7 @@ pub(super) trait Blobs {
 }
 
 /// Reads the images of an OCI layout directory into the store, as
-/// [`load`](super::load).
+/// [`load()`](super::load()).
 pub fn import_layout(
     store: &Store,
     dir: &Path,

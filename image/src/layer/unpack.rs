@@ -65,12 +65,8 @@ impl Unpacker<'_> {
     fn entry<R: Read>(&mut self, entry: &Entry, tar: &mut TarReader<R>) -> Result<(), LayerError> {
         let at = At(&entry.path);
         let target = Target::of(&entry.path, &self.limits).map_err(|refusal| at.refuse(refusal))?;
-        if let Some((name, _)) = entry.xattrs.iter().find(|(name, _)| {
-            OVERLAY_XATTRS
-                .iter()
-                .any(|steering| name.starts_with(steering))
-        }) {
-            log::debug!("refused attribute {}", String::from_utf8_lossy(name));
+        let steers = |name: &[u8]| OVERLAY_XATTRS.iter().any(|prefix| name.starts_with(prefix));
+        if entry.xattrs.iter().any(|(name, _)| steers(name)) {
             return Err(at.refuse(Refusal::OverlayAttribute));
         }
         match target {

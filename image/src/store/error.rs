@@ -148,6 +148,9 @@ pub enum StoreError {
     },
 }
 
+/// The way out of a damaged store.
+const AGAIN: &str = "build, load or pull the image again";
+
 /// How a blob's content differs from what its descriptor says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BlobMismatch {
@@ -177,8 +180,9 @@ impl StoreError {
             | StoreError::WriteBlob { source, .. }
             | StoreError::WriteIndex { source, .. }
             | StoreError::Adopt { source, .. } => space_hint(source),
-            StoreError::MissingBlob { .. } | StoreError::Damaged { .. } => {
-                Some("build, load or pull the image again".to_owned())
+            StoreError::MissingBlob { .. } | StoreError::Damaged { .. } => Some(AGAIN.to_owned()),
+            StoreError::ReadBlob { source, .. } if source.kind() == io::ErrorKind::InvalidData => {
+                Some(AGAIN.to_owned())
             }
             StoreError::NotFound {
                 closest: Some(closest),
