@@ -75,6 +75,7 @@ pub fn mount(lower: &[PathBuf], upper: Option<(&Path, &Path)>) -> Result<OwnedFd
         errno,
     };
     let configure = || -> nix::Result<()> {
+        fs.set("source", "overlay")?;
         // Top first.
         for layer in layers.iter().rev() {
             fs.set("lowerdir+", by_fd(layer))?;

@@ -420,7 +420,9 @@ impl fmt::Display for Plan {
         for (kind, path) in &self.join {
             writeln!(f, "open {kind:?} namespace {}", path.display())?;
         }
-        self.steps.iter().try_for_each(|step| writeln!(f, "{step}"))
+        self.steps
+            .iter()
+            .try_for_each(|step| writeln!(f, "{step:#}"))
     }
 }
 

@@ -11,9 +11,8 @@
 use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStringExt as _;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, OFlag, SealFlag, fcntl, open, openat};
@@ -92,10 +91,14 @@ fn overlay() -> Result<OwnedFd, SealError> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(Errno::ENOENT.into());
     };
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let folder = open(folder, flags, Mode::empty())?;
+    // The kernel wants two lower layers that don't lie in each other.
+    let empty = NewFs::open("tmpfs")?.mount(attr::RDONLY)?;
     let fs = NewFs::open("overlay")?;
-    // The kernel wants two lower layers; `/` is the one that surely exists,
-    // and nothing of it is looked at.
-    fs.set("lowerdir", lower(folder)?)?;
+    for layer in [&folder, &empty] {
+        fs.set("lowerdir+", format!("/proc/self/fd/{}", layer.as_raw_fd()))?;
+    }
     let mount = fs.mount(attr::RDONLY | attr::NOSUID | attr::NODEV)?;
     let sealed = openat(
         &mount,
@@ -105,21 +108,6 @@ fn overlay() -> Result<OwnedFd, SealError> {
     )?;
     same_program(sealed.as_fd())?;
     Ok(sealed)
-}
-
-/// Two folders in one option: a colon or a backslash would need escaping.
-fn lower(folder: &Path) -> Result<PathBuf, SealError> {
-    if folder
-        .as_os_str()
-        .as_bytes()
-        .iter()
-        .any(|byte| b":\\,".contains(byte))
-    {
-        return Err(Errno::EINVAL.into());
-    }
-    let mut text = folder.as_os_str().to_owned();
-    text.push(":/");
-    Ok(PathBuf::from(text))
 }
 
 /// The path may name another file by now (an update); the size and time then

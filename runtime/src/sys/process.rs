@@ -205,19 +205,28 @@ pub(crate) fn set_capabilities(effective: u64, permitted: u64, inheritable: u64)
     Ok(())
 }
 
-/// Puts all signals back to their defaults, none blocked. Handlers vanish at exec, ignored signals don't.
+/// Puts all signals back to their defaults, none blocked. Handlers vanish at
+/// exec, ignored signals don't.
 pub(crate) fn reset_signals() -> Result<()> {
+    // The kernel's own struct sigaction: SIG_DFL, no flags, no restorer, an
+    // empty mask. The C library's call refuses the two signals it keeps for
+    // itself, which a caller may well have ignored.
+    let default = [0u64; 4];
     for number in 1..=libc::SIGRTMAX() {
-        if matches!(number, libc::SIGKILL | libc::SIGSTOP | 32 | 33) {
+        if matches!(number, libc::SIGKILL | libc::SIGSTOP) {
             continue;
         }
-        // SAFETY: sigaction is plain data for which zeroes mean SIG_DFL, no
-        // flags and an empty mask.
-        let default: libc::sigaction = unsafe { std::mem::zeroed() };
-        // SAFETY: the new action outlives the call and no old one is asked
-        // for.
-        let done = unsafe { libc::sigaction(number, &raw const default, std::ptr::null_mut()) };
-        check(libc::c_long::from(done))?;
+        // SAFETY: the action has the kernel's layout (four words with a mask
+        // of eight bytes) and outlives the call; no old one is asked for.
+        check(unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                number,
+                default.as_ptr(),
+                std::ptr::null_mut::<u64>(),
+                size_of::<u64>(),
+            )
+        })?;
     }
     nix::sys::signal::SigSet::empty().thread_set_mask()
 }

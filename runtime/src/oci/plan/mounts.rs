@@ -223,6 +223,10 @@ impl fmt::Display for MountPlan {
             MountWhat::Cgroup(hierarchies) => write!(f, "show {} cgroups", hierarchies.len())?,
         }
         write!(f, " at {}", self.target.display())?;
+        // An error is read without them, a plan with.
+        if !f.alternate() {
+            return Ok(());
+        }
         let Options {
             set,
             tree_set,

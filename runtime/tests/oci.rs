@@ -1,0 +1,48 @@
+//! The runtime against the kernel: real bundles, real containers, as root.
+//!
+//! The test program is the runtime too: called as `holdall-runtime` it becomes
+//! it, which is how the library calls itself.
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+#[path = "oci/fixture.rs"]
+mod fixture;
+#[path = "oci/hostile.rs"]
+mod hostile;
+#[path = "oci/isolation.rs"]
+mod isolation;
+#[path = "oci/lifecycle.rs"]
+mod lifecycle;
+#[path = "oci/steps.rs"]
+mod steps;
+
+/// A test: its name is a sentence.
+type Test = (&'static str, fn());
+
+fn main() -> ExitCode {
+    if let Some(code) = holdall_runtime::multicall() {
+        return code;
+    }
+    if let Some(code) = steps::caller_main() {
+        return code;
+    }
+    let tests = [
+        isolation::TESTS,
+        lifecycle::TESTS,
+        hostile::TESTS,
+        steps::TESTS,
+    ]
+    .concat();
+    let trials = tests
+        .into_iter()
+        .map(|(name, test)| {
+            Trial::test(name, move || {
+                test();
+                Ok::<(), Failed>(())
+            })
+        })
+        .collect();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
