@@ -2,6 +2,11 @@
 //!
 //! The runtime, the monitors and the keepers are this very program under other
 //! names, so the harness is ours: its `main` becomes one of them first.
+#![expect(
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test without cargo's own harness isn't known to clippy as one"
+)]
 
 #[path = "boxes/exec.rs"]
 mod exec;

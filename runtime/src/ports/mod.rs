@@ -1,5 +1,5 @@
 //! Published ports: what a user asks for ([`publish`]), the sockets on the
-//! host ([`listen`]) and the bytes between them and the box ([`forward`]).
+//! host ([`listen`]) and the bytes between them and the box (`forward`).
 
 pub(crate) mod forward;
 pub mod listen;

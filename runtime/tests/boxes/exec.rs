@@ -75,10 +75,12 @@ pub(crate) fn run(command: &mut Command, input: &str) -> Output {
         .spawn()
         .expect("spawned");
     let mut stdin = child.stdin.take().expect("piped");
+    let input = input.to_owned();
     // A program that doesn't read is no failure.
-    drop(stdin.write_all(input.as_bytes()));
-    drop(stdin);
-    child.wait_with_output().expect("ended")
+    let writing = std::thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
+    let output = child.wait_with_output().expect("ended");
+    writing.join().expect("written");
+    output
 }
 
 pub(crate) fn text(bytes: &[u8]) -> String {
