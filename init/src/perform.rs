@@ -132,11 +132,7 @@ impl Pid1 {
     /// Makes the child of a service.
     fn begin_service(&mut self, id: ServiceId) -> Result<Starting, SpawnError> {
         let mark = self.marks.as_mut().map(Marks::next);
-        let log = &mut self.log;
-        self.pipes
-            .close_all(id, &mut |service, stream, partial, line| {
-                log.line(Some(service), stream, partial, line);
-            });
+        self.pipes.close_all(id, &mut self.log);
         let index = usize::try_from(id.0).unwrap_or(usize::MAX);
         let (Some(service), Some(instance)) = (
             self.manifest.services.get(index),

@@ -147,12 +147,7 @@ impl Pid1 {
     fn dispatch(&mut self, ready: Ready) {
         match ready.token {
             Token::Signals => self.take_signals(),
-            Token::Pipes => {
-                let log = &mut self.log;
-                self.pipes.read(&mut |service, stream, partial, line| {
-                    log.line(Some(service), stream, partial, line);
-                });
-            }
+            Token::Pipes => self.pipes.read(&mut self.log),
             // It is written at the end of the turn.
             Token::Sink => {
                 if let Some(sink) = self.log.sink() {
@@ -226,11 +221,7 @@ impl Pid1 {
         {
             match target {
                 Target::Service(service) => {
-                    let log = &mut self.log;
-                    self.pipes
-                        .close_all(service, &mut |service, stream, partial, line| {
-                            log.line(Some(service), stream, partial, line);
-                        });
+                    self.pipes.close_all(service, &mut self.log);
                     self.event(Event::Cleared { service });
                 }
                 Target::Foreground => self.event(Event::ForegroundCleared),
@@ -242,9 +233,8 @@ impl Pid1 {
     /// What was said in this turn goes out, as far as it is taken.
     fn send_out(&mut self) {
         self.log.flush();
-        let mut holds_back = false;
+        let holds_back = self.log.holds_back();
         if let Some(sink) = self.log.sink() {
-            holds_back = sink.holds_back();
             let waits = sink.waiting() > 0;
             if let Some(fd) = sink.watched().filter(|_| waits != self.sink_watched) {
                 if waits {

@@ -78,11 +78,7 @@ impl Pid1 {
         let _ = sys::reap(pid);
         match role {
             Some(Role::Service(service)) => {
-                let log = &mut self.log;
-                self.pipes
-                    .drain(service, &mut |service, stream, partial, line| {
-                        log.line(Some(service), stream, partial, line);
-                    });
+                self.pipes.drain(service, &mut self.log);
                 let late = self.instance(service).and_then(|instance| {
                     instance.pid = None;
                     instance.late.take()

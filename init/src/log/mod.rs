@@ -11,7 +11,7 @@ use holdall_protocol::log::{LogRecord, Stream};
 use holdall_supervise::{ServiceId, Timestamp};
 
 use ring::{Origin, Ring};
-use sink::Sink;
+use sink::{Room, Sink};
 
 /// The form of a line on its way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,19 +74,31 @@ impl Log {
         self.sink.is_some() && self.form == Form::Prefixed && !sink::stderr_is_apart()
     }
 
+    /// The services are to wait for the log's reader.
+    pub(crate) fn holds_back(&self) -> bool {
+        self.sink.as_ref().is_some_and(Sink::holds_back)
+    }
+
     /// Init's words about the whole box.
     pub(crate) fn say(&mut self, text: &str) {
-        self.line(None, Stream::Init, false, text.as_bytes());
+        self.line(Room::Own, None, Stream::Init, false, text.as_bytes());
     }
 
     /// Init's words about a service.
     pub(crate) fn about(&mut self, service: ServiceId, text: &str) {
-        self.line(Some(service), Stream::Init, false, text.as_bytes());
+        self.line(
+            Room::Own,
+            Some(service),
+            Stream::Init,
+            false,
+            text.as_bytes(),
+        );
     }
 
     /// A line of a service, or of init.
     pub(crate) fn line(
         &mut self,
+        room: Room,
         service: Option<ServiceId>,
         stream: Stream,
         partial: bool,
@@ -102,7 +114,7 @@ impl Log {
         let name = service.and_then(|id| name(&self.names, id));
         let (form, width) = (self.form, self.width);
         if let Some(sink) = &mut self.sink {
-            sink.line(self.now, stream == Stream::Init, |out| match form {
+            sink.line(self.now, room, |out| match form {
                 Form::Prefixed => prefixed(out, width, name, stream, partial, text),
                 Form::Json => json(out, &origin, name, text),
             });

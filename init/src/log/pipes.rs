@@ -13,15 +13,13 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::unistd::{self, Gid, Uid};
 
+use super::Log;
 use super::lines::Lines;
+use super::sink::Room;
 use crate::sys;
 
 /// Read from one pipe before the next has its turn.
 const CHUNK: usize = 64 * 1024;
-
-/// What a service may write before it waits for init. Four times the kernel's
-/// own, so that the two wait for each other less often.
-const PIPE: i32 = 256 * 1024;
 
 /// Pipes looked at in one turn of the loop.
 const BATCH: usize = 32;
@@ -40,9 +38,6 @@ pub(crate) struct Pipes {
     next: u64,
     buffer: Vec<u8>,
 }
-
-/// What a line comes with: whose it is, from where, and whether it goes on.
-pub(crate) type OnLine<'a> = dyn FnMut(ServiceId, Stream, bool, &[u8]) + 'a;
 
 impl Pipes {
     pub(crate) fn new() -> Result<Self, Errno> {
@@ -70,8 +65,6 @@ impl Pipes {
     ) -> Result<OwnedFd, Errno> {
         let (read, write) = unistd::pipe2(OFlag::O_CLOEXEC)?;
         fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        // Refused beyond a user's share of the kernel's memory: it is as it was.
-        let _ = fcntl(&read, FcntlArg::F_SETPIPE_SZ(PIPE));
         if let Some((uid, gid)) = owner {
             // Refused without privilege, where the owner is right already.
             let _ = unistd::fchown(&write, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
@@ -90,7 +83,7 @@ impl Pipes {
     }
 
     /// Reads from those that have something, each a bounded piece.
-    pub(crate) fn read(&mut self, on_line: &mut OnLine<'_>) {
+    pub(crate) fn read(&mut self, log: &mut Log) {
         let mut events = [EpollEvent::empty(); BATCH];
         let ready = self
             .epoll
@@ -101,15 +94,19 @@ impl Pipes {
             let Some(pipe) = self.pipes.get_mut(&number) else {
                 continue;
             };
-            if pipe.read(&mut self.buffer, on_line) == Some(0) {
-                self.close(number, on_line);
+            if pipe.read(&mut self.buffer, log) == Some(0) {
+                self.close(number, log);
+            }
+            if log.holds_back() {
+                // The others have their turn when the reader has caught up.
+                break;
             }
         }
     }
 
     /// The service has ended: reads what its pipes hold at this moment, its
     /// last words; they stay open for those that it has left behind.
-    pub(crate) fn drain(&mut self, service: ServiceId, on_line: &mut OnLine<'_>) {
+    pub(crate) fn drain(&mut self, service: ServiceId, log: &mut Log) {
         for pipe in self
             .pipes
             .values_mut()
@@ -117,31 +114,31 @@ impl Pipes {
         {
             let mut left = sys::readable_bytes(&pipe.fd).unwrap_or(0);
             while left > 0 {
-                match pipe.read(&mut self.buffer, on_line) {
+                match pipe.read(&mut self.buffer, log) {
                     Some(read) if read > 0 => left = left.saturating_sub(read),
                     Some(_) | None => break,
                 }
             }
-            pipe.finish(on_line);
+            pipe.finish(log);
         }
     }
 
     /// No process of the service is left: whoever still holds its pipes is not
     /// one of its own.
-    pub(crate) fn close_all(&mut self, service: ServiceId, on_line: &mut OnLine<'_>) {
-        self.drain(service, on_line);
+    pub(crate) fn close_all(&mut self, service: ServiceId, log: &mut Log) {
+        self.drain(service, log);
         let of = self
             .pipes
             .iter()
             .filter(|(_, pipe)| pipe.service == service);
         for number in of.map(|(number, _)| *number).collect::<Vec<_>>() {
-            self.close(number, on_line);
+            self.close(number, log);
         }
     }
 
-    fn close(&mut self, number: u64, on_line: &mut OnLine<'_>) {
+    fn close(&mut self, number: u64, log: &mut Log) {
         if let Some(mut pipe) = self.pipes.remove(&number) {
-            pipe.finish(on_line);
+            pipe.finish(log);
             let _ = self.epoll.delete(&pipe.fd);
         }
     }
@@ -149,7 +146,7 @@ impl Pipes {
 
 impl Pipe {
     /// How much was read; none where nothing is there now.
-    fn read(&mut self, buffer: &mut [u8], on_line: &mut OnLine<'_>) -> Option<usize> {
+    fn read(&mut self, buffer: &mut [u8], log: &mut Log) -> Option<usize> {
         let read = match unistd::read(&self.fd, buffer) {
             Ok(read) => read,
             Err(Errno::EAGAIN | Errno::EINTR) => return None,
@@ -158,14 +155,14 @@ impl Pipe {
         let (service, stream) = (self.service, self.stream);
         let bytes = buffer.get(..read).unwrap_or(&[]);
         self.lines.push(bytes, |line, partial| {
-            on_line(service, stream, partial, line)
+            log.line(Room::Ordinary, Some(service), stream, partial, line)
         });
         Some(read)
     }
 
-    fn finish(&mut self, on_line: &mut OnLine<'_>) {
+    fn finish(&mut self, log: &mut Log) {
         let (service, stream) = (self.service, self.stream);
         self.lines
-            .finish(|line| on_line(service, stream, false, line));
+            .finish(|line| log.line(Room::Ordinary, Some(service), stream, false, line));
     }
 }

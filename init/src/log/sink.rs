@@ -22,11 +22,16 @@ use nix::unistd;
 /// Bytes that wait for the reader before the services' pipes are left alone.
 pub(crate) const HIGH: usize = 128 * 1024;
 
-/// Bytes that wait at most; lines beyond are dropped.
+/// Bytes that wait at most for a reader that is stuck; lines beyond are
+/// dropped.
 const MAX: usize = 256 * 1024;
 
-/// Beyond that, room for init's own words: they say what was dropped, and why
-/// a box ended.
+/// Beyond that, room for what has been read already when a reader that reads
+/// falls behind, with its prefixes, and for what a service that has ended left
+/// in its pipes: it can't be made to wait any more.
+const BURST: usize = 768 * 1024;
+
+/// And for init's own words: they say what was dropped, and why a box ended.
 const OWN_WORDS: usize = 16 * 1024;
 
 /// A reader that takes nothing for this long is stuck.
@@ -34,10 +39,19 @@ const STUCK_AFTER: Millis = Millis(1000);
 
 /// Pieces that a reader may take the last words in: all that can wait, in the
 /// smallest pieces that a pipe gives room for.
-const LAST_PIECES: usize = MAX / PIPE_BUF * 2;
+const LAST_PIECES: usize = (MAX + BURST) / PIPE_BUF * 2;
 
 /// A pipe takes as much at once or blocks.
 const PIPE_BUF: usize = 4096;
+
+/// Whose line it is that looks for room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// A line of a service.
+    Ordinary,
+    /// Init's own.
+    Own,
+}
 
 /// How to write without waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,11 +126,16 @@ impl Sink {
 
     /// Room for one more line: writes it into the buffer, or counts it as
     /// dropped.
-    pub(crate) fn line(&mut self, now: Timestamp, own: bool, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn line(&mut self, now: Timestamp, room: Room, write: impl FnOnce(&mut Vec<u8>)) {
         if self.waiting() >= HIGH {
             self.flush(now);
         }
-        if self.waiting() >= if own { MAX + OWN_WORDS } else { MAX } {
+        let limit = match room {
+            Room::Ordinary if self.stuck => MAX,
+            Room::Ordinary => MAX + BURST,
+            Room::Own => MAX + BURST + OWN_WORDS,
+        };
+        if self.waiting() >= limit {
             self.dropped += 1;
             return;
         }
@@ -184,6 +203,8 @@ impl Sink {
         if self.waiting() == 0 {
             self.written = 0;
             self.buffer.clear();
+            // What a burst took goes back.
+            self.buffer.shrink_to(MAX);
         } else if self.written >= HIGH {
             self.buffer.drain(..self.written);
             self.written = 0;

@@ -44,8 +44,10 @@ fn restart_under_load(config: &str, port: u16) -> (usize, usize) {
             }
             (answers, lost)
         });
+        let mut place = init.wait_from(0, "serves");
         for _ in 0..3 {
             init.ask_ok(&["restart", "app"]);
+            place = init.wait_from(place, "serves");
         }
         done.store(true, Ordering::Relaxed);
         load.join().expect("no panic")
