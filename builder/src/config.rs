@@ -42,9 +42,10 @@ const START_PERIOD: Millis = Millis::from_secs(30);
 /// already counted each service's own.
 const HEALTH_RETRIES: u64 = 3;
 
-/// Everything of the file that this configuration is made of, as text.
-pub(crate) fn inputs(image: &Image, manifest: &Manifest, epoch: i64) -> String {
-    let config = image_config(None, image, manifest, epoch);
+/// Everything of the file that the configuration is made of, as text. Base and
+/// epoch are in the key by themselves.
+pub(crate) fn inputs(image: &Image, manifest: &Manifest) -> String {
+    let config = image_config(None, image, manifest, 0);
     // A document of ours always has a form in JSON; its debug form names the
     // same values.
     let text = serde_json::to_string(&config).unwrap_or_else(|_| format!("{config:?}"));

@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::dir::Dir;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
@@ -19,10 +20,6 @@ use crate::stat_index::{Content, Stamp, StatIndex};
 
 /// The deepest folder that is walked: deeper ones are no source code.
 const MAX_DEPTH: usize = 256;
-
-/// What the builder itself writes into a context, and so never copies with a
-/// folder: the copy would be another one after the first build.
-const OWN_FILES: [&str; 1] = ["holdall.lock"];
 
 /// Why a file of the context can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +66,9 @@ pub enum ContextError {
         #[source]
         source: io::Error,
     },
+    /// The build was told to stop.
+    #[error("stopped")]
+    Stopped,
     /// It was written while the build went on.
     #[error("{} changed while it was built from", path.display())]
     Changed {
@@ -81,6 +81,9 @@ pub enum ContextError {
 #[derive(Debug)]
 pub(crate) struct Context {
     dir: OwnedFd,
+    /// What the builder itself writes here, and so never copies with a folder:
+    /// the copy would be another one after the first build.
+    own: Option<PathBuf>,
 }
 
 /// What one `copy` takes.
@@ -122,15 +125,16 @@ pub(crate) enum Node {
 }
 
 impl Context {
-    /// Opens the folder.
-    pub(crate) fn open(path: &Path) -> Result<Self, ContextError> {
+    /// Opens the folder. `own` is a file below it that is never copied with a
+    /// folder.
+    pub(crate) fn open(path: &Path, own: Option<PathBuf>) -> Result<Self, ContextError> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let dir = nix::fcntl::open(path, flags, nix::sys::stat::Mode::empty());
         let dir = dir.map_err(|errno| ContextError::Open {
             path: path.to_owned(),
             source: errno.into(),
         })?;
-        Ok(Self { dir })
+        Ok(Self { dir, own })
     }
 
     /// Reads a file again, for the index alone.
@@ -138,16 +142,24 @@ impl Context {
         let flags = OFlag::O_NONBLOCK;
         let file = open(self.dir.as_fd(), path, flags, ResolveFlag::RESOLVE_BENEATH);
         let file = File::from(file.map_err(|errno| error_of(path, errno))?);
+        let stop = AtomicBool::new(false);
         let mut walk = Walk {
             from: Path::new(""),
+            own: None,
             index,
+            stop: &stop,
             entries: Vec::new(),
         };
         walk.file(path, &file).map(drop)
     }
 
     /// Walks what one `copy` takes, reading only what `index` doesn't know.
-    pub(crate) fn tree(&self, from: &Path, index: &mut StatIndex) -> Result<Tree, ContextError> {
+    pub(crate) fn tree(
+        &self,
+        from: &Path,
+        index: &mut StatIndex,
+        stop: &AtomicBool,
+    ) -> Result<Tree, ContextError> {
         let failed = |errno| error_of(from, errno);
         let name = if from.as_os_str().is_empty() {
             Path::new(".")
@@ -157,9 +169,12 @@ impl Context {
         let beneath = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS;
         let node = open(self.dir.as_fd(), name, OFlag::O_PATH, beneath).map_err(failed)?;
         let stat = fstat(&node).map_err(failed)?;
+        let own = self.own.as_deref();
         let mut walk = Walk {
             from,
+            own,
             index,
+            stop,
             entries: Vec::new(),
         };
         let root = match kind(&stat) {
@@ -250,6 +265,8 @@ const WITHIN: ResolveFlag = ResolveFlag::RESOLVE_BENEATH.union(ResolveFlag::RESO
 
 struct Walk<'a> {
     from: &'a Path,
+    own: Option<&'a Path>,
+    stop: &'a AtomicBool,
     index: &'a mut StatIndex,
     entries: Vec<Entry>,
 }
@@ -281,7 +298,7 @@ impl Walk<'_> {
             for entry in listing.iter() {
                 let entry = entry.map_err(failed)?;
                 let name = OsStr::from_bytes(entry.file_name().to_bytes());
-                if name == "." || name == ".." || OWN_FILES.iter().any(|own| name == *own) {
+                if name == "." || name == ".." {
                     continue;
                 }
                 self.child(dir.as_fd(), path.join(name), name, &mut todo)?;
@@ -298,6 +315,12 @@ impl Walk<'_> {
         todo: &mut Vec<PathBuf>,
     ) -> Result<(), ContextError> {
         let full = self.from.join(&path);
+        if self.own == Some(&full) {
+            return Ok(());
+        }
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(ContextError::Stopped);
+        }
         let failed = |errno| error_of(&full, errno);
         let stat = fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(failed)?;
         let node = match kind(&stat) {

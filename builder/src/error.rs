@@ -4,8 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use holdall_image::archive::ArchiveError;
+use holdall_image::reference::ReferenceError;
 use holdall_image::tree::TreeError;
-use holdall_image::{LayerError, Reference, StoreError};
+use holdall_image::{LayerError, StoreError};
 use holdall_protocol::diagnostic::{self, Diagnostic};
 use holdall_runtime::step::StepError;
 
@@ -60,6 +61,15 @@ pub enum BuildError {
     /// Neither `name` nor a tag says what the image is called.
     #[error("the image has no name")]
     NoName,
+    /// `name` can't be the name of an image.
+    #[error("cannot name the image {name:?}")]
+    BadName {
+        /// The name.
+        name: String,
+        /// Why.
+        #[source]
+        source: ReferenceError,
+    },
     /// SOURCE_DATE_EPOCH is no number of seconds.
     #[error("SOURCE_DATE_EPOCH is {0:?}, not a number of seconds since 1970")]
     Epoch(String),
@@ -87,7 +97,7 @@ pub enum BuildError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: ArchiveError,
+        source: Box<ArchiveError>,
     },
     /// An archive or layout has not the one image that was asked for.
     #[error("cannot use {} as a base: it has {found}", path.display())]
@@ -131,7 +141,7 @@ pub enum BuildError {
         step: String,
         /// Why.
         #[source]
-        source: StepError,
+        source: Box<StepError>,
     },
     /// What a command changed can't be read.
     #[error("cannot take the changes of step {step}")]
@@ -161,7 +171,7 @@ pub enum BuildError {
     },
     /// The context.
     #[error(transparent)]
-    Context(#[from] ContextError),
+    Context(ContextError),
     /// The build cache.
     #[error(transparent)]
     Cache(#[from] CacheError),
@@ -174,15 +184,6 @@ pub enum BuildError {
     /// The files of the image can't be read.
     #[error("cannot read the files of the image")]
     Tree(#[from] TreeError),
-    /// A base that isn't in the store.
-    #[error("cannot find the base {reference}")]
-    NoBase {
-        /// Its name.
-        reference: Reference,
-        /// Why.
-        #[source]
-        source: StoreError,
-    },
 }
 
 impl BuildError {
@@ -224,11 +225,33 @@ impl BuildError {
             } => {
                 return Some(format!("apt-get install {package}"));
             }
-            Self::Store(source) | Self::NoBase { source, .. } => return source.hint(),
+            Self::Store(source) => return source.hint(),
+            error if is_full(error) => "free some space: `holdall rmi` removes images",
             _ => return None,
         };
         Some(hint.to_owned())
     }
+}
+
+impl From<ContextError> for BuildError {
+    fn from(error: ContextError) -> Self {
+        match error {
+            ContextError::Stopped => Self::Stopped,
+            error => Self::Context(error),
+        }
+    }
+}
+
+/// Whether the disk is full, somewhere in the chain of causes.
+fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.any(|cause| {
+        let cause = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        matches!(
+            cause,
+            Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        )
+    })
 }
 
 fn counted(count: usize) -> String {

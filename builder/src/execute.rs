@@ -11,28 +11,27 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use holdall_image::document::{History, ImageConfig, RootFs};
 use holdall_image::store::Image;
-use holdall_image::{Descriptor, PackedLayer, Store, Tree};
+use holdall_image::{Descriptor, Digest, PackedLayer, Store, Tree};
 
 use crate::cache::{Cache, Key, StepRecord, Workspace};
 use crate::check;
 use crate::config;
 use crate::error::BuildError;
-use crate::host::{self, Host};
+use crate::host;
+use crate::inspect::{self, Cached};
 use crate::layer::{Filling, Times, settle};
-use crate::lock::Lock;
-use crate::plan::{Action, Step};
+use crate::plan::{Action, FINISH, Step};
+use crate::prepare::Prepared;
 use crate::toml::Source;
 use crate::{Build, Progress};
 
 /// Everything the steps share.
 pub(crate) struct Executor<'a> {
-    pub(crate) build: &'a Build<'a>,
-    pub(crate) cache: &'a Cache,
-    pub(crate) host: &'a Host,
-    pub(crate) source: &'a Source,
-    pub(crate) lock: Option<&'a Lock>,
-    pub(crate) epoch: i64,
-    pub(crate) workspace: &'a Workspace,
+    build: &'a Build<'a>,
+    cache: &'a Cache,
+    prepared: &'a Prepared,
+    workspace: &'a Workspace,
+    epoch: i64,
 }
 
 /// What the steps have made so far.
@@ -52,104 +51,96 @@ pub(crate) struct Executed {
     pub(crate) cached: usize,
 }
 
-impl Executor<'_> {
-    /// Runs the steps that are not cached, and finishes the image. `announced`
-    /// says that the first step was begun before.
-    pub(crate) fn run(
-        &self,
-        steps: &[Step],
-        announced: bool,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<Executed, BuildError> {
-        let mut made = Made::default();
-        let count = steps.len();
-        for (at, step) in steps.iter().enumerate() {
-            let index = at + 1;
-            let name = || step.name.clone();
-            let key = step.key.ok_or(BuildError::NoName)?;
-            self.check_stop()?;
-            if matches!(step.action, Action::Finish) {
-                progress(Progress::Step {
-                    index,
-                    count,
-                    name: name(),
-                });
-                let started = host::clock();
-                let image = self.finish(&made)?;
-                self.cache.put_image(key, image.digest)?;
-                progress(Progress::Done {
-                    index,
-                    millis: elapsed(started),
-                });
-                return Ok(Executed {
-                    image,
-                    ran: made.ran + 1,
-                    cached: made.cached,
-                });
-            }
-            if self.take_cached(step, key, &mut made)? {
-                progress(Progress::Cached {
-                    index,
-                    count,
-                    name: name(),
-                });
-                continue;
-            }
-            if index > 1 || !announced {
-                progress(Progress::Step {
-                    index,
-                    count,
-                    name: name(),
-                });
-            }
-            let started = host::clock();
-            let lock = self.cache.lock_step(key, self.build.stop)?;
-            let _lock = lock.ok_or(BuildError::Stopped)?;
-            // Another build may have run it while we waited.
-            if self.take_cached(step, key, &mut made)? {
-                progress(Progress::Cached {
-                    index,
-                    count,
-                    name: name(),
-                });
-                continue;
-            }
-            self.perform(step, key, &mut made, progress)?;
-            made.ran += 1;
-            progress(Progress::Done {
-                index,
-                millis: elapsed(started),
-            });
-        }
-        // Every plan ends with Finish.
-        Err(BuildError::NoName)
+/// Runs the steps that are not cached, and finishes the image.
+pub(crate) fn run(
+    build: &Build<'_>,
+    cache: &Cache,
+    prepared: &mut Prepared,
+    workspace: &Workspace,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Executed, BuildError> {
+    stopped(build.stop)?;
+    let count = prepared.steps.count();
+    let mut announced = false;
+    if prepared.keys.is_none() {
+        // The base's packages are chosen as a part of its step.
+        let name = prepared.steps.names().next().unwrap_or_default().to_owned();
+        progress(Progress::Step {
+            index: 1,
+            count,
+            name,
+        });
+        prepared.resolve(build, workspace, progress)?;
+        announced = true;
     }
+    let prepared = &*prepared;
+    let Some(keys) = &prepared.keys else {
+        return Err(prepared.unresolved());
+    };
+    let executor = Executor {
+        build,
+        cache,
+        prepared,
+        workspace,
+        epoch: prepared.epoch(),
+    };
+    let mut made = Made::default();
+    for (at, (step, key)) in prepared.steps.layers.iter().zip(&keys.layers).enumerate() {
+        stopped(build.stop)?;
+        let index = at + 1;
+        let name = step.name.clone();
+        if executor.take_cached(step, *key, &mut made) {
+            progress(Progress::Cached { index, count, name });
+            continue;
+        }
+        let lock = cache.lock_step(*key, build.stop)?;
+        let _lock = lock.ok_or(BuildError::Stopped)?;
+        // Another build may have run it while we waited.
+        if executor.take_cached(step, *key, &mut made) {
+            progress(Progress::Cached { index, count, name });
+            continue;
+        }
+        if !std::mem::take(&mut announced) {
+            progress(Progress::Step { index, count, name });
+        }
+        let started = host::clock();
+        executor.perform(step, *key, &mut made, progress)?;
+        made.ran += 1;
+        progress(Progress::Done {
+            index,
+            millis: elapsed(started),
+        });
+    }
+    stopped(build.stop)?;
+    progress(Progress::Step {
+        index: count,
+        count,
+        name: FINISH.to_owned(),
+    });
+    let started = host::clock();
+    let image = executor.finish(&made)?;
+    cache.put_image(keys.image, image.digest)?;
+    progress(Progress::Done {
+        index: count,
+        millis: elapsed(started),
+    });
+    Ok(Executed {
+        image,
+        ran: made.ran + 1,
+        cached: made.cached,
+    })
+}
 
+impl Executor<'_> {
     /// Takes a step's result from the cache, if it is there and whole.
-    fn take_cached(&self, step: &Step, key: Key, made: &mut Made) -> Result<bool, BuildError> {
-        if matches!(step.action, Action::Base)
-            && let Some(image) = base::image_of(self, key)?
-        {
-            made.take_base(&image);
-            made.cached += 1;
-            return Ok(true);
+    fn take_cached(&self, step: &Step, key: Key, made: &mut Made) -> bool {
+        match inspect::cached(self.build, self.cache, self.prepared, step, key) {
+            None => return false,
+            Some(Cached::Image(image)) => made.take_base(&image),
+            Some(Cached::Layer(layer)) => made.push(layer, &step.name, self.epoch),
         }
-        if self.build.no_cache {
-            return Ok(false);
-        }
-        let Some(record) = self.cache.step(key) else {
-            return Ok(false);
-        };
-        let layer = record.layer();
-        if layer
-            .as_ref()
-            .is_some_and(|layer| !self.build.store.contains(&layer.descriptor.digest))
-        {
-            return Ok(false);
-        }
-        made.push(layer, &step.name, self.epoch);
         made.cached += 1;
-        Ok(true)
+        true
     }
 
     fn perform(
@@ -160,8 +151,9 @@ impl Executor<'_> {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(), BuildError> {
         let layer = match &step.action {
-            Action::Base => match base::take(self, key, progress)? {
+            Action::Base => match base::take(self, progress)? {
                 base::Taken::Image(image) => {
+                    self.cache.put_image(key, image.digest)?;
                     made.take_base(&image);
                     return Ok(());
                 }
@@ -182,7 +174,6 @@ impl Executor<'_> {
             Action::Services(text) => {
                 self.one_file(made, "/etc/holdall.toml", 0o644, text.as_bytes())?
             }
-            Action::Finish => None,
         };
         self.cache.put_step(key, &StepRecord::new(layer.as_ref()))?;
         made.push(layer, &step.name, self.epoch);
@@ -214,7 +205,7 @@ impl Executor<'_> {
 
     /// Makes a layer of a folder, which moves to the unpacked layers.
     fn pack(&self, dir: &Path, times: Times) -> Result<PackedLayer, BuildError> {
-        self.check_stop()?;
+        stopped(self.build.stop)?;
         let failed = |source| BuildError::WriteLayer {
             path: "/".into(),
             source,
@@ -230,21 +221,21 @@ impl Executor<'_> {
     fn finish(&self, made: &Made) -> Result<Image, BuildError> {
         let tree = self.below(made)?;
         let found = check::services(
-            &self.source.manifest,
-            &self.source.places,
+            &self.prepared.source.manifest,
+            &self.prepared.source.places,
             &tree,
             &self.path(made),
         )?;
         if !found.is_empty() {
             return Err(BuildError::invalid(
-                &self.source.path,
-                &self.source.text,
+                &self.prepared.source.path,
+                &self.prepared.source.text,
                 &found,
             ));
         }
         let Source {
             image, manifest, ..
-        } = self.source;
+        } = &self.prepared.source;
         let config = config::image_config(made.base.as_ref(), image, manifest, self.epoch);
         let diff_ids = made.layers.iter().map(|layer| layer.diff_id).collect();
         let history = made.history.clone();
@@ -275,17 +266,13 @@ impl Executor<'_> {
             .as_ref()
             .map(|base| base.config.env.as_slice())
             .unwrap_or_default();
-        let variables = config::environment(base, &self.source.image.env);
+        let variables = config::environment(base, &self.prepared.source.image.env);
         let split = variables
             .iter()
             .filter_map(|variable| variable.split_once('='));
         split
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect()
-    }
-
-    fn check_stop(&self) -> Result<(), BuildError> {
-        stopped(self.build.stop)
     }
 }
 
@@ -296,6 +283,20 @@ pub(crate) fn stopped(stop: &AtomicBool) -> Result<(), BuildError> {
     } else {
         Ok(())
     }
+}
+
+/// The layers of an image, bottom first.
+pub(crate) fn layers_of(image: &Image) -> Vec<PackedLayer> {
+    let pairs = image
+        .manifest
+        .layers
+        .iter()
+        .zip(&image.config.rootfs.diff_ids);
+    let layer = |(descriptor, diff_id): (&Descriptor, &Digest)| PackedLayer {
+        descriptor: descriptor.clone(),
+        diff_id: *diff_id,
+    };
+    pairs.map(layer).collect()
 }
 
 /// The unpacked folders of layers, bottom first.
@@ -314,17 +315,7 @@ pub(crate) fn folders(store: &Store, layers: &[PackedLayer]) -> Result<Vec<PathB
 
 impl Made {
     fn take_base(&mut self, image: &Image) {
-        let pairs = image
-            .manifest
-            .layers
-            .iter()
-            .zip(&image.config.rootfs.diff_ids);
-        self.layers = pairs
-            .map(|(descriptor, diff_id)| PackedLayer {
-                descriptor: descriptor.clone(),
-                diff_id: *diff_id,
-            })
-            .collect();
+        self.layers = layers_of(image);
         self.history.clone_from(&image.config.history);
         self.base = Some(image.config.clone());
     }

@@ -25,6 +25,7 @@ mod diff;
 mod error;
 mod execute;
 mod host;
+mod inspect;
 mod layer;
 mod lines;
 mod lock;
@@ -55,8 +56,6 @@ pub use crate::plan::{Plan, PlannedStep};
 pub use crate::program::ProgramError;
 
 use crate::cache::Cache;
-use crate::execute::Executor;
-use crate::plan::Action;
 use crate::prepare::Prepared;
 
 /// What is to be built, and with what.
@@ -141,7 +140,7 @@ pub fn plan(build: &Build<'_>) -> Result<Plan, BuildError> {
     let cache = Cache::open(build.dirs.cache())?;
     let prepared = Prepared::read(build, &cache)?;
     let tags = prepared.tags(build)?;
-    Ok(prepared.plan(build, &cache, tags))
+    Ok(inspect::plan(build, &cache, &prepared, tags))
 }
 
 /// Builds the image and gives it its names.
@@ -154,36 +153,23 @@ pub fn build(build: &Build<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Bu
     let cache = Cache::open(build.dirs.cache())?;
     let mut prepared = Prepared::read(build, &cache)?;
     let tags = prepared.tags(build)?;
-    let (image, ran, cached) = match prepared.finished(build, &cache) {
+    let (image, ran, cached) = match inspect::finished(build, &cache, &prepared) {
         Some(image) => {
-            let count = prepared.steps.len();
-            for (at, step) in prepared.steps.iter().enumerate() {
+            let count = prepared.steps.count();
+            for (at, name) in prepared.steps.names().enumerate() {
                 progress(Progress::Cached {
                     index: at + 1,
                     count,
-                    name: step.name.clone(),
+                    name: name.to_owned(),
                 });
             }
             (image, 0, count)
         }
         None => {
             let workspace = cache.workspace()?;
-            let unresolved = prepared.unresolved();
-            if unresolved {
-                prepared.resolve(build, &workspace, progress)?;
-            }
-            let executor = Executor {
-                build,
-                cache: &cache,
-                host: &prepared.host,
-                source: &prepared.source,
-                lock: prepared.lock.as_ref(),
-                epoch: prepared.epoch(),
-                workspace: &workspace,
-            };
-            let done = executor.run(&prepared.steps, unresolved, progress)?;
+            let executed = execute::run(build, &cache, &mut prepared, &workspace, progress)?;
             prepared.settle_index(build);
-            (done.image, done.ran, done.cached)
+            (executed.image, executed.ran, executed.cached)
         }
     };
     for tag in &tags {
@@ -218,13 +204,5 @@ pub fn build(build: &Build<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Bu
 pub fn check(build: &Build<'_>) -> Result<Vec<Finding>, BuildError> {
     let cache = Cache::open(build.dirs.cache())?;
     let prepared = Prepared::read(build, &cache)?;
-    prepared.check(build, &cache)
-}
-
-/// Whether a step makes a part of the image that services are looked up in.
-fn is_content(action: &Action) -> bool {
-    match action {
-        Action::Base | Action::Packages(_) | Action::Copy { .. } | Action::Run { .. } => true,
-        Action::Init | Action::Services(_) | Action::Finish => false,
-    }
+    inspect::check(build, &cache, &prepared)
 }

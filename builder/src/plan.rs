@@ -1,6 +1,5 @@
 //! The plan of a build: a list of steps, each with the key of everything that
-//! can change its result. Pure: what it needs to know of the world is in
-//! [`Facts`].
+//! can change its result. Pure: what it must know of the world is given to it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -67,28 +66,30 @@ impl fmt::Display for Plan {
     }
 }
 
-/// What a plan must know beside the file.
+/// The steps of a build: those that make layers, bottom first, and at the end
+/// what makes an image of them.
 #[derive(Debug)]
-pub(crate) struct Facts {
-    /// What the base is; none where its packages are yet to be chosen.
-    pub(crate) base: Option<Inputs>,
-    /// What each `copy` takes, in order.
-    pub(crate) trees: Vec<Tree>,
-    /// Digest of the init.
-    pub(crate) init: Digest,
-    /// Timestamps are at most this, in seconds since 1970.
-    pub(crate) epoch: i64,
+pub(crate) struct Steps {
+    /// Base, packages, copies, commands, init and services.
+    pub(crate) layers: Vec<Step>,
+    /// The image's configuration and the version of the checks.
+    finish: Inputs,
 }
 
-/// One step.
+/// What the last step is called: it checks the services and puts the image
+/// together.
+pub(crate) const FINISH: &str = "check and finish";
+
+/// One step that makes a layer.
 #[derive(Debug)]
 pub(crate) struct Step {
     /// What it does, in a line.
     pub(crate) name: String,
-    /// Its key; none where that of the base is not known yet.
-    pub(crate) key: Option<Key>,
     /// What is done.
     pub(crate) action: Action,
+    /// What decides over its result; none for the base, which may be unknown
+    /// yet.
+    inputs: Option<Inputs>,
 }
 
 /// What a step does.
@@ -114,33 +115,35 @@ pub(crate) enum Action {
     Init,
     /// Writes /etc/holdall.toml.
     Services(String),
-    /// Writes the image's configuration, and checks the services.
-    Finish,
 }
 
-/// The steps of a build.
-pub(crate) fn steps(image: &Image, manifest: &Manifest, facts: Facts) -> Vec<Step> {
-    let Facts {
-        base,
-        trees,
-        init,
-        epoch,
-    } = facts;
-    let mut chain = Chain {
-        key: None,
-        broken: false,
-        epoch,
-        steps: Vec::new(),
+/// The keys of the steps.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    /// Of each of [`Steps::layers`].
+    pub(crate) layers: Vec<Key>,
+    /// Of the image.
+    pub(crate) image: Key,
+}
+
+/// The steps of a build. `trees` are what each `copy` takes, in order.
+pub(crate) fn steps(image: &Image, manifest: &Manifest, trees: Vec<Tree>, init: &Digest) -> Steps {
+    let mut layers = Vec::new();
+    let mut push = |name: String, action: Action, inputs: Option<Inputs>| {
+        layers.push(Step {
+            name,
+            action,
+            inputs,
+        });
     };
-    let bootstrap = matches!(image.from.value, Base::Bootstrap { .. });
-    chain.push(base_name(image), Action::Base, base);
+    push(base_name(image), Action::Base, None);
     let packages = image.package_names();
-    if !bootstrap && !packages.is_empty() {
-        let inputs = Inputs::Packages(packages.clone());
-        chain.push(
-            format!("packages {}", packages.join(" ")),
-            Action::Packages(packages),
-            Some(inputs),
+    if !matches!(image.from.value, Base::Bootstrap { .. }) && !packages.is_empty() {
+        let name = format!("packages {}", packages.join(" "));
+        push(
+            name,
+            Action::Packages(packages.clone()),
+            Some(Inputs::Packages(packages)),
         );
     }
     for (copy, tree) in image.copy.iter().zip(trees) {
@@ -151,7 +154,7 @@ pub(crate) fn steps(image: &Image, manifest: &Manifest, facts: Facts) -> Vec<Ste
             tree: tree.digest,
         };
         let name = format!("copy {} to {}", shown(&copy.from.value), copy.to.value);
-        chain.push(
+        push(
             name,
             Action::Copy {
                 copy: copy.clone(),
@@ -168,48 +171,65 @@ pub(crate) fn steps(image: &Image, manifest: &Manifest, facts: Facts) -> Vec<Ste
             argv: argv.clone(),
             env: env.clone(),
         };
-        chain.push(
+        push(
             format!("run {}", short(&command.value)),
             Action::Run { argv },
             Some(inputs),
         );
     }
-    chain.push(
+    push(
         "init".to_owned(),
         Action::Init,
         Some(Inputs::Init(init.to_string())),
     );
-    let services: Vec<&str> = manifest
+    let names = manifest
         .services
         .iter()
-        .map(|service| service.name.as_str())
-        .collect();
+        .map(|service| service.name.as_str());
+    let name = format!("services {}", names.collect::<Vec<_>>().join(" "));
     let text = manifest.to_toml();
-    let inputs = Inputs::Services(text.clone());
-    chain.push(
-        format!("services {}", services.join(" ")),
-        Action::Services(text),
-        Some(inputs),
+    push(
+        name.trim_end().to_owned(),
+        Action::Services(text.clone()),
+        Some(Inputs::Services(text)),
     );
-    let inputs = Inputs::Config(config::inputs(image, manifest, epoch));
-    chain.push("check and finish".to_owned(), Action::Finish, Some(inputs));
-    chain.steps
+    Steps {
+        layers,
+        finish: Inputs::Config(config::inputs(image, manifest)),
+    }
 }
 
-struct Chain {
-    key: Option<Key>,
-    broken: bool,
-    epoch: i64,
-    steps: Vec<Step>,
-}
+impl Steps {
+    /// The key of every step upon this base, for timestamps up to `epoch`.
+    pub(crate) fn keys(&self, base: &Inputs, epoch: i64) -> Keys {
+        let mut parent = None;
+        let mut next = |inputs: &Inputs| {
+            let key = key::key(parent, ARCHITECTURE, epoch, inputs);
+            parent = Some(key);
+            key
+        };
+        let layers = self
+            .layers
+            .iter()
+            .map(|step| next(step.inputs.as_ref().unwrap_or(base)));
+        let layers = layers.collect();
+        Keys {
+            layers,
+            image: next(&self.finish),
+        }
+    }
 
-impl Chain {
-    fn push(&mut self, name: String, action: Action, inputs: Option<Inputs>) {
-        self.broken |= inputs.is_none();
-        let inputs = inputs.filter(|_| !self.broken);
-        let key = inputs.map(|inputs| key::key(self.key, ARCHITECTURE, self.epoch, &inputs));
-        self.key = key;
-        self.steps.push(Step { name, key, action });
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.layers.len() + 1
+    }
+
+    /// What each does, in order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.layers
+            .iter()
+            .map(|step| step.name.as_str())
+            .chain([FINISH])
     }
 }
 
@@ -262,28 +282,24 @@ fn short(command: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::atomic::AtomicBool;
 
     use super::*;
     use crate::context::Context;
     use crate::stat_index::StatIndex;
     use crate::toml::Source;
 
-    fn keys(dir: &Path, base: Option<Inputs>, epoch: i64) -> Vec<(String, Option<Key>)> {
+    fn keys(dir: &Path, base: &str, epoch: i64) -> Vec<(String, Key)> {
         let source = Source::read(dir, None).unwrap();
-        let context = Context::open(dir).unwrap();
+        let context = Context::open(dir, None).unwrap();
         let mut index = StatIndex::default();
-        let tree = |copy: &Copy| context.tree(&copy.from.value, &mut index).unwrap();
-        let facts = Facts {
-            base,
-            trees: source.image.copy.iter().map(tree).collect(),
-            init: Digest::of(b"init"),
-            epoch,
-        };
-        let steps = steps(&source.image, &source.manifest, facts);
-        steps
-            .into_iter()
-            .map(|step| (step.name, step.key))
-            .collect()
+        let stop = AtomicBool::new(false);
+        let tree = |copy: &Copy| context.tree(&copy.from.value, &mut index, &stop).unwrap();
+        let trees = source.image.copy.iter().map(tree).collect();
+        let steps = steps(&source.image, &source.manifest, trees, &Digest::of(b"init"));
+        let keys = steps.keys(&Inputs::Bootstrap(base.to_owned()), epoch);
+        let keys = keys.layers.into_iter().chain([keys.image]);
+        steps.names().map(str::to_owned).zip(keys).collect()
     }
 
     fn project() -> tempfile::TempDir {
@@ -308,7 +324,7 @@ mod tests {
     #[test]
     fn a_plan_prints_a_line_a_step() {
         let dir = project();
-        let steps = keys(dir.path(), Some(Inputs::Bootstrap("x".into())), EPOCH);
+        let steps = keys(dir.path(), "x", EPOCH);
         let step = |(at, (name, _)): (usize, (String, _))| PlannedStep {
             name,
             cached: at < 2,
@@ -336,30 +352,15 @@ mod tests {
     #[test]
     fn only_what_comes_after_a_change_is_run_again() {
         let dir = project();
-        let base = || Some(Inputs::Bootstrap("x".into()));
-        let before = keys(dir.path(), base(), EPOCH);
-        assert_eq!(before, keys(dir.path(), base(), EPOCH));
+        let before = keys(dir.path(), "x", EPOCH);
+        assert_eq!(before, keys(dir.path(), "x", EPOCH));
         std::fs::write(dir.path().join("nginx.conf"), "events { }").unwrap();
-        let after = keys(dir.path(), base(), EPOCH);
+        let after = keys(dir.path(), "x", EPOCH);
         let same: Vec<bool> = before.iter().zip(&after).map(|(a, b)| a == b).collect();
         assert_eq!(same, [true, true, false, false, false, false, false, false]);
         let all_differ =
-            |other: &[(String, Option<Key>)]| before.iter().zip(other).all(|(a, b)| a.1 != b.1);
-        assert!(all_differ(&keys(dir.path(), base(), EPOCH + 1)));
-        assert!(all_differ(&keys(
-            dir.path(),
-            Some(Inputs::Bootstrap("y".into())),
-            EPOCH
-        )));
-    }
-
-    #[test]
-    fn without_a_base_no_step_has_a_key() {
-        let dir = project();
-        assert!(
-            keys(dir.path(), None, EPOCH)
-                .iter()
-                .all(|(_, key)| key.is_none())
-        );
+            |other: &[(String, Key)]| before.iter().zip(other).all(|(a, b)| a.1 != b.1);
+        assert!(all_differ(&keys(dir.path(), "x", EPOCH + 1)));
+        assert!(all_differ(&keys(dir.path(), "y", EPOCH)));
     }
 }

@@ -11,7 +11,6 @@ use holdall_image::{PackedLayer, Reference};
 use super::Executor;
 use crate::Progress;
 use crate::bootstrap::bootstrap;
-use crate::cache::Key;
 use crate::error::BuildError;
 use crate::layer::Times;
 use crate::packages::Packages;
@@ -20,45 +19,27 @@ use crate::toml::Base;
 /// What a base is.
 pub(super) enum Taken {
     /// An image, with its layers and its configuration.
-    Image(Image),
+    Image(Box<Image>),
     /// Files; none for scratch.
     Layer(Option<PackedLayer>),
-}
-
-/// The base's image, if it is one and is in the store.
-pub(super) fn image_of(executor: &Executor<'_>, key: Key) -> Result<Option<Image>, BuildError> {
-    match &executor.source.image.from.value {
-        Base::Reference(reference) => Ok(Some(resolve(executor, reference)?)),
-        Base::Layout { .. } | Base::Archive(_) => {
-            let digest = executor.cache.image(key);
-            Ok(digest.and_then(|digest| executor.build.store.image(&digest).ok()))
-        }
-        Base::Scratch | Base::Bootstrap { .. } => Ok(None),
-    }
-}
-
-fn resolve(executor: &Executor<'_>, reference: &Reference) -> Result<Image, BuildError> {
-    let found = executor.build.store.resolve(&reference.to_string());
-    found.map_err(|source| BuildError::NoBase {
-        reference: reference.clone(),
-        source,
-    })
 }
 
 /// Takes the base in.
 pub(super) fn take(
     executor: &Executor<'_>,
-    key: Key,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Taken, BuildError> {
     let context = executor.build.context;
-    match &executor.source.image.from.value {
+    match &executor.prepared.source.image.from.value {
         Base::Scratch => Ok(Taken::Layer(None)),
-        Base::Reference(reference) => Ok(Taken::Image(resolve(executor, reference)?)),
+        Base::Reference(_) => match &executor.prepared.base_image {
+            Some(image) => Ok(Taken::Image(Box::new(image.clone()))),
+            None => Err(executor.prepared.unresolved()),
+        },
         Base::Layout { dir, tag } => {
             let path = context.join(dir);
             let found = archive::import_layout(executor.build.store, &path);
-            import(executor, key, &path, found, tag.as_deref())
+            import(&path, found, tag.as_deref())
         }
         Base::Archive(file) => {
             let path = context.join(file);
@@ -68,12 +49,11 @@ pub(super) fn take(
                 source,
             })?;
             let found = archive::load(executor.build.store, open);
-            import(executor, key, &path, found, None)
+            import(&path, found, None)
         }
         Base::Bootstrap { .. } => {
-            let Some(lock) = executor.lock else {
-                return Ok(Taken::Layer(None));
-            };
+            let lock = executor.prepared.lock.as_ref();
+            let lock = lock.ok_or_else(|| executor.prepared.unresolved())?;
             let packages = packages(executor);
             let mut output = |line: &str| {
                 progress(Progress::Output {
@@ -92,22 +72,20 @@ pub(super) fn packages<'a>(executor: &'a Executor<'_>) -> Packages<'a> {
     Packages {
         keep: executor.build.dirs.packages(),
         workspace: executor.workspace,
-        host: executor.host,
+        host: &executor.prepared.host,
         stop: executor.build.stop,
     }
 }
 
 /// The one image of what was taken in, or the one that `tag` names.
 fn import(
-    executor: &Executor<'_>,
-    key: Key,
     path: &Path,
     found: Result<Vec<(Option<Reference>, Image)>, ArchiveError>,
     tag: Option<&str>,
 ) -> Result<Taken, BuildError> {
     let found = found.map_err(|source| BuildError::Import {
         path: path.to_owned(),
-        source,
+        source: Box::new(source),
     })?;
     let named = |name: &Option<Reference>| {
         tag.is_none_or(|tag| name.as_ref().and_then(Reference::tag) == Some(tag))
@@ -130,6 +108,5 @@ fn import(
             found,
         });
     };
-    executor.cache.put_image(key, image.digest)?;
-    Ok(Taken::Image((*image).clone()))
+    Ok(Taken::Image(Box::new((*image).clone())))
 }

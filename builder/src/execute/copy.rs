@@ -94,7 +94,7 @@ fn owner(executor: &Executor<'_>, copy: &Copy, below: &Below) -> Result<Owner, B
                 span: wanted.span.clone(),
                 help: Some(help.to_owned()),
             };
-            let source = executor.source;
+            let source = &executor.prepared.source;
             Err(BuildError::invalid(&source.path, &source.text, &[found]))
         }
     }

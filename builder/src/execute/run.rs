@@ -92,7 +92,7 @@ pub(super) fn run(
             env.push((name.to_owned(), value.to_owned()));
         }
     }
-    env.extend(executor.host.proxies.clone());
+    env.extend(executor.prepared.host.proxies.clone());
     let binds = binds(executor, &below, installs, &mut env)?;
 
     let failed = |source| BuildError::WriteLayer {
@@ -145,7 +145,7 @@ pub(super) fn run(
         Err(source) => {
             return Err(BuildError::Run {
                 step: name.to_owned(),
-                source,
+                source: Box::new(source),
             });
         }
     }
@@ -211,7 +211,7 @@ fn binds(
             read_only: true,
         });
     }
-    if let Some(certificates) = &executor.host.certificates
+    if let Some(certificates) = &executor.prepared.host.certificates
         && (certificates.explicit || below.lookup(Path::new(OWN_CERTIFICATES))?.is_none())
     {
         let source = certificates.path.clone();
