@@ -255,6 +255,7 @@ fn errors_of_tars() {
         },
         TarError::Truncated { offset: 2 },
         TarError::Checksum { offset: 3 },
+        TarError::Format { path: path() },
         TarError::Number {
             path: path(),
             field: "size",
@@ -291,6 +292,7 @@ fn errors_of_tars() {
     cannot read the tar at byte 1: it has 1 bytes, not 2
     the tar ends within an entry, at byte 2
     the block at byte 3 is no tar header
+    "etc/x" has a header of an unknown format
     "etc/x" has a malformed size
     the extended header at byte 4 is malformed: record 5 breaks the format
     the extended header at byte 4 is malformed: "path" is given twice

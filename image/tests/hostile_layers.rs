@@ -528,6 +528,45 @@ fn malformed_numbers_are_refused() {
 }
 
 #[test]
+fn a_malformed_number_is_refused_even_where_a_record_replaces_it() {
+    // GNU tar refuses it, others never look. Found by the comparison of readers.
+    let tar = Tar::new()
+        .pax(&[("size", b"1")])
+        .entry(b"f", EntryType::Regular, b"", |header| {
+            header.as_old_mut().size = *b"x0000000001\0";
+        })
+        .raw(&[b'1'; 512]);
+    assert_snapshot!(Jail::new().refusal(tar), @r#""f" has a malformed size"#);
+}
+
+#[test]
+fn a_header_of_an_unknown_format_is_refused() {
+    // GNU tar looks at the magic alone and then takes the prefix for part of
+    // the name; others look at the version too. Found in the same way.
+    let with = |magic: &'static [u8; 8]| {
+        Tar::new().entry(b"f", EntryType::Regular, b"", |header| {
+            header.as_mut_bytes()[257..265].copy_from_slice(magic);
+            header.as_mut_bytes()[345] = b'p';
+        })
+    };
+    for magic in [
+        b"ustar\x0010",
+        b"ustar\0\0\0",
+        b"ustar00\0",
+        b"tar\0\0\0\0\0",
+    ] {
+        let text = Jail::new().refusal(with(magic));
+        assert_eq!(text, "\"f\" has a header of an unknown format");
+    }
+    for (magic, path) in [(b"ustar\x0000", "p/f"), (b"ustar  \0", "f"), (&[0; 8], "f")] {
+        let jail = Jail::new();
+        jail.unpack(with(magic).finish().as_slice())
+            .expect("a known format");
+        assert!(jail.root().join(path).is_file(), "{path}");
+    }
+}
+
+#[test]
 fn broken_tars_are_refused() {
     let good = Tar::new().file("a", &[7; 2000]).finish();
     let mut flipped = good.clone();

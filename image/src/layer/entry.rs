@@ -45,13 +45,20 @@ impl Entry {
         let old = header.as_old();
         let path = extensions.path.unwrap_or_else(|| stored_path(header));
         let fields = Fields(shown(&path));
+        let magic = header.as_bytes().get(257..265);
+        if !matches!(
+            magic,
+            Some(b"ustar\x0000" | b"ustar  \0" | [0, 0, 0, 0, 0, 0, 0, 0])
+        ) {
+            return Err(TarError::Format { path: fields.0 });
+        }
         if extensions.sparse || kind == b'S' {
             return Err(TarError::Sparse { path: fields.0 });
         }
-        let size = match extensions.size {
-            Some(size) => size,
-            None => fields.number("size", &old.size)?,
-        };
+        // A field must be sound even where a record replaces it: readers differ
+        // on whether they look.
+        let stored_size = fields.number("size", &old.size)?;
+        let size = extensions.size.unwrap_or(stored_size);
         let link = extensions
             .link
             .unwrap_or_else(|| until_nul(&old.linkname).to_vec());
@@ -88,10 +95,8 @@ impl Entry {
         if contradicts {
             return Err(TarError::Contradiction { path: fields.0 });
         }
-        let (mtime, mtime_nanos) = match extensions.mtime {
-            Some(time) => time,
-            None => (fields.signed("mtime", &old.mtime)?, 0),
-        };
+        let stored_mtime = fields.signed("mtime", &old.mtime)?;
+        let (mtime, mtime_nanos) = extensions.mtime.unwrap_or((stored_mtime, 0));
         let mode = fields.number("mode", &old.mode)? & 0o7777;
         Ok(Entry {
             what,
@@ -136,10 +141,8 @@ impl Fields {
 
     /// An owner. 2^32-1 means "leave it" to chown(2), so it is none.
     fn id(&self, field: &'static str, long: Option<u64>, bytes: &[u8]) -> Result<u32, TarError> {
-        let value = match long {
-            Some(value) => value,
-            None => self.number(field, bytes)?,
-        };
+        let stored = self.number(field, bytes)?;
+        let value = long.unwrap_or(stored);
         match self.small(field, value)? {
             u32::MAX => Err(self.wrong(field)),
             id => Ok(id),

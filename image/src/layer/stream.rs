@@ -41,6 +41,13 @@ pub enum TarError {
         /// Where the block begins.
         offset: u64,
     },
+    /// The header's magic is of no format known here: readers differ on
+    /// which of its fields count.
+    #[error("{path:?} has a header of an unknown format")]
+    Format {
+        /// The entry.
+        path: String,
+    },
     /// A numeric field is no number, negative, or too large.
     #[error("{path:?} has a malformed {field}")]
     Number {
