@@ -7,17 +7,17 @@
 //! foothold there (`shutdown` it, then `connect` anywhere), so no box gets one
 //! that it didn't ask for.
 
-use std::io;
-use std::process::ExitCode;
-
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+
+use nix::poll::poll;
 
 use super::channel;
 use super::clock::Deadline;
 use super::monitor::{SHORT_LIFE, begin, start_monitor};
 use super::orders::{Done, Extra, Kept, Orders, take};
-use super::process::Handle;
+use super::process::{Handle, timeout};
 
 /// The program `holdall-keeper`.
 pub(crate) fn main() -> ExitCode {
@@ -42,14 +42,22 @@ fn keep(mut channel: UnixStream, mut orders: Orders, kept: &Kept, process: &Hand
             return;
         }
         loop {
-            // A pause after one that didn't live, unless there is a box to
-            // clear away; that can't fail for long.
-            let _: io::Result<bool> = process.wait(Some(born.left()));
+            // A pause after one that didn't live, whatever ended it: even a box
+            // that only has to be cleared away could fail at it for ever.
+            pause(born);
             born = Deadline::after(SHORT_LIFE);
             if let Ok(next) = start_monitor(&orders, kept, &[process.as_fd()]) {
                 channel = next;
                 break;
             }
         }
+    }
+}
+
+/// Sleeps until then.
+fn pause(until: Deadline) {
+    while !until.left().is_zero() {
+        // Cut short by a signal, it goes on.
+        let _: nix::Result<i32> = poll(&mut [], timeout(Some(until)));
     }
 }

@@ -11,6 +11,7 @@ use crate::world::{World, eventually, kill};
 tests![
     a_killed_monitor_is_replaced_and_nothing_it_minded_is_lost,
     a_killed_keeper_is_replaced,
+    a_box_that_ends_while_its_monitor_is_replaced_keeps_its_code,
     a_box_that_lost_both_is_minded_again_by_the_next_command,
     a_box_that_vanished_with_both_shows_as_exited_and_starts_again,
     a_monitor_killed_in_a_start_leaves_nothing_that_the_next_start_trips_over,
@@ -60,6 +61,35 @@ fn a_killed_keeper_is_replaced() {
     world.minder(MONITOR, &record.id);
     world.boxes.stop(&record.id, None).expect("stopped");
     assert_eq!(started.wait().expect("ended"), 5);
+}
+
+fn a_box_that_ends_while_its_monitor_is_replaced_keeps_its_code() {
+    let world = World::new();
+    let gate = tempfile::tempdir().expect("a folder");
+    let go = gate.path().join("go");
+    nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).expect("a fifo");
+    let mut options = world.script("read line < /gate/go; echo last words; exit 21");
+    let bind = format!("{}:/gate:ro", gate.path().display());
+    options.volumes = vec![bind.parse().expect("a volume")];
+    let record = world.create(options);
+    let started = world.start(&record.id);
+    world.minder(KEEPER, &record.id);
+    let monitor = world.minder(MONITOR, &record.id);
+    let pid = nix::unistd::Pid::from_raw(monitor);
+    // It sees neither the last words nor the end.
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).expect("stopped");
+    std::fs::write(&go, "go\n").expect("told");
+    let BoxState::Running { pid, .. } = world.state(&record.id) else {
+        panic!("it runs")
+    };
+    eventually("the box to end", || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.is_empty() || stat.contains(") Z ")
+    });
+    kill(monitor);
+    assert_eq!(world.boxes.wait(&record.id).expect("ended"), 21);
+    assert_eq!(started.wait().expect("ended"), 21);
+    assert_eq!(world.lines(&record.id), ["last words"]);
 }
 
 /// Kills both in one go, so that neither sees the other's end.
