@@ -9,6 +9,8 @@ use holdall_protocol::frame::{self, Decoder, FrameError};
 use holdall_protocol::log::LogRecord;
 use holdall_protocol::{PROTOCOL_VERSION, ServiceName};
 use nix::errno::Errno;
+use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::time::{TimeVal, TimeValLike};
 use nix::unistd;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -27,6 +29,8 @@ pub(crate) enum ClientError {
     NotRunning { looked: String },
     #[error("cannot talk to init")]
     Connection(#[source] Errno),
+    #[error("init does not answer")]
+    Hangs,
     #[error("init hung up")]
     HungUp,
     #[error("cannot understand init")]
@@ -38,6 +42,16 @@ pub(crate) enum ClientError {
     #[error("cannot write")]
     Output(#[from] io::Error),
 }
+
+impl ClientError {
+    /// Who read our output has had enough, as `head` has: no error to speak of.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+/// An init that doesn't answer a question in as many seconds hangs.
+const ANSWER_S: i64 = 10;
 
 /// A connection after the hellos.
 struct Connection {
@@ -54,6 +68,8 @@ impl Connection {
                 looked: looked.join(", "),
             }
         })?;
+        setsockopt(&fd, sockopt::ReceiveTimeout, &TimeVal::seconds(ANSWER_S))
+            .map_err(ClientError::Connection)?;
         let mut connection = Self {
             fd,
             decoder: Decoder::default(),
@@ -90,9 +106,16 @@ impl Connection {
                 Ok(0) => return Err(ClientError::HungUp),
                 Ok(read) => self.decoder.push(buffer.get(..read).unwrap_or(&[])),
                 Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => return Err(ClientError::Hangs),
                 Err(errno) => return Err(ClientError::Connection(errno)),
             }
         }
+    }
+
+    /// Waits for answers as long as they take: they may be the end of work.
+    fn be_patient(&self) -> Result<(), ClientError> {
+        setsockopt(&self.fd, sockopt::ReceiveTimeout, &TimeVal::seconds(0))
+            .map_err(ClientError::Connection)
     }
 
     /// Sends a request and gives back its first answer.
@@ -109,6 +132,7 @@ impl Connection {
     }
 
     fn done(&mut self, request: &Request) -> Result<(), ClientError> {
+        self.be_patient()?;
         match self.ask(request)? {
             Response::Done => Ok(()),
             other => Err(unexpected(&other)),
@@ -207,6 +231,7 @@ fn logs(
         .max()
         .unwrap_or(0)
         .max("init".len());
+    init.be_patient()?;
     init.send(&Request::Logs {
         services,
         tail,

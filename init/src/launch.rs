@@ -4,7 +4,7 @@
 use std::ffi::CString;
 use std::os::fd::{OwnedFd, RawFd};
 
-use holdall_protocol::account::{Account, AccountError};
+use holdall_protocol::account::Account;
 use holdall_protocol::manifest::Service;
 use nix::unistd::Gid;
 
@@ -134,21 +134,11 @@ impl Launch {
     }
 }
 
-/// HOME, USER and LOGNAME of the account that a program becomes; where it
-/// stays init's own, HOME only if the engine has set none.
+/// HOME, USER and LOGNAME of the account that a program becomes.
 fn adopt_account(env: &mut Environment, account: Option<&Account>) {
     if let Some(account) = account {
-        let name = account
-            .name
-            .clone()
-            .unwrap_or_else(|| account.uid.to_string());
-        env.become_user(account, &name);
-    } else if env.get("HOME").is_none() {
-        let own = account::find(&nix::unistd::geteuid().to_string());
-        env.set(
-            "HOME",
-            own.map_or_else(|_: AccountError| "/".to_owned(), |a| a.home),
-        );
+        let name = account.name.clone();
+        env.become_user(account, &name.unwrap_or_else(|| account.uid.to_string()));
     }
 }
 

@@ -10,6 +10,7 @@ mod account;
 mod args;
 mod boot;
 mod cgroup;
+mod child;
 mod client;
 mod clock;
 mod config;
@@ -19,6 +20,7 @@ mod exec;
 mod help;
 mod http;
 mod kill;
+mod last_line;
 mod launch;
 mod lineage;
 mod log;
@@ -37,6 +39,7 @@ mod spawn;
 #[expect(unsafe_code, reason = "the one home of it")]
 mod sys;
 mod terminal;
+mod usage;
 
 use std::io::{Write, stderr, stdout};
 use std::process::ExitCode;
@@ -82,7 +85,9 @@ fn main() -> ExitCode {
             client::run(run_dir, verb).unwrap_or(code)
         }
         verb => client::run(run_dir, verb).unwrap_or_else(|error| {
-            say(&error);
+            if !error.is_broken_pipe() {
+                say(&error);
+            }
             FAILURE
         }),
     })

@@ -19,6 +19,7 @@ use nix::sys::socket::{
 use nix::unistd;
 
 use crate::http::{self, Answer};
+use crate::last_line::LastLine;
 use crate::poll::{Poll, Token};
 use crate::spawn::words;
 use crate::sys;
@@ -26,9 +27,6 @@ use crate::sys;
 /// Probes at a time; more wait their turn. A box whose hundred services are
 /// all asked at once must not fork a hundred commands at once.
 const MAX_RUNNING: usize = 32;
-
-/// The longest piece of a command's last line that goes into a reason.
-const MAX_WORDS: usize = 200;
 
 /// What a probe found: the text says why it failed.
 pub(crate) type Outcome = Result<(), String>;
@@ -354,39 +352,6 @@ fn exchange(
     }
 }
 
-/// The last line with something in it, without keeping the rest.
-#[derive(Default)]
-struct LastLine {
-    line: Vec<u8>,
-    /// A line end came: the next byte begins a new line.
-    ended: bool,
-}
-
-impl LastLine {
-    fn push(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            if *byte == b'\n' || *byte == b'\r' {
-                self.ended = true;
-                continue;
-            }
-            if std::mem::take(&mut self.ended) {
-                self.line.clear();
-            }
-            if self.line.len() < MAX_WORDS {
-                self.line.push(*byte);
-            }
-        }
-    }
-
-    fn text(&self) -> String {
-        let text = String::from_utf8_lossy(&self.line);
-        text.trim()
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect()
-    }
-}
-
 /// Reads what is there at this moment; true at the end.
 fn read_output(output: &OwnedFd, last: &mut LastLine) -> bool {
     let mut left = sys::readable_bytes(output).unwrap_or(0).max(1);
@@ -402,20 +367,4 @@ fn read_output(output: &OwnedFd, last: &mut LastLine) -> bool {
         }
     }
     false
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_line_with_something_in_it_is_kept() {
-        let mut last = LastLine::default();
-        for piece in ["first\nsec", "ond\n", "\n"] {
-            last.push(piece.as_bytes());
-        }
-        assert_eq!(last.text(), "second");
-        last.push(&[b'x'; 10_000]);
-        assert_eq!(last.text().len(), MAX_WORDS);
-    }
 }

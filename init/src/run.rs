@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use holdall_protocol::control::{CONTROL_FD_NAME, LOG_FD_NAME, SOCKET_NAME};
 use holdall_supervise::{Supervisor, Timestamp};
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit};
 
@@ -29,7 +31,7 @@ use crate::poll::Poll;
 use crate::probe::Probes;
 use crate::signals::Signals;
 use crate::terminal::Arrangement;
-use crate::{boot, sys};
+use crate::{account, boot, sys};
 
 /// A bug in init itself.
 const BUG: u8 = 70;
@@ -129,12 +131,7 @@ fn boot(options: &Options<'_>) -> Result<Pid1, BootError> {
     }
     let poll = Poll::new().map_err(system("make an epoll"))?;
     let pipes = Pipes::new().map_err(system("make an epoll"))?;
-    let null = File::options().read(true).write(true).open("/dev/null");
-    let null = null.or_else(|_| File::open("/proc/self/comm"));
-    let null = null.map_err(|error| BootError::System {
-        verb: "open /dev/null",
-        errno: Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)),
-    })?;
+    let null = null().map_err(system("open /dev/null"))?;
     let foreground = foreground(options);
     let (sockets, sink, form) = sort(handed, foreground.as_ref());
     let names = manifest
@@ -179,7 +176,7 @@ fn boot(options: &Options<'_>) -> Result<Pid1, BootError> {
         control,
         marks,
         cgroups: is_pid1.then(Cgroups::find).flatten(),
-        child_env: env.for_children(),
+        child_env: child_env(&env),
         env,
         null,
         next_number: 0,
@@ -192,6 +189,27 @@ fn boot(options: &Options<'_>) -> Result<Pid1, BootError> {
     pid1.now = clock.now();
     pid1.open_sockets();
     Ok(pid1)
+}
+
+/// What every child gets: HOME too, where the engine has set none.
+fn child_env(env: &Environment) -> Environment {
+    let mut child = env.for_children();
+    if child.get("HOME").is_none() {
+        let own = account::find(&nix::unistd::geteuid().to_string());
+        child.set("HOME", own.map_or_else(|_| "/".to_owned(), |own| own.home));
+    }
+    child
+}
+
+/// /dev/null, or what is as empty where a box has none.
+fn null() -> Result<File, Errno> {
+    let null = File::options().read(true).write(true).open("/dev/null");
+    null.or_else(|_| {
+        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+        let empty = memfd_create(c"null", flags)?;
+        fcntl(&empty, FcntlArg::F_ADD_SEALS(SealFlag::all()))?;
+        Ok(File::from(empty))
+    })
 }
 
 fn foreground(options: &Options<'_>) -> Option<Foreground> {

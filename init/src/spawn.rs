@@ -3,17 +3,15 @@
 
 use std::fs;
 use std::io::Read;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use holdall_protocol::account::AccountError;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::SigSet;
-use nix::sys::stat::{Mode, umask};
-use nix::unistd::{self, Gid, Pid, Uid};
+use nix::unistd::{self, Pid};
 
+use crate::child;
 use crate::launch::Launch;
 use crate::sys::{self, Forked};
 
@@ -89,7 +87,7 @@ impl SpawnError {
 }
 
 /// 127 for a program that is missing, 126 for one that can't be executed.
-fn shell_code(errno: Errno) -> u8 {
+pub(crate) fn shell_code(errno: Errno) -> u8 {
     match errno {
         Errno::ENOENT | Errno::ENOTDIR => 127,
         _ => 126,
@@ -110,7 +108,7 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Session,
         Self::Terminal,
         Self::Descriptors,
@@ -160,7 +158,7 @@ pub(crate) fn spawn(launch: Launch, stdio: &Stdio<'_>) -> Result<Spawned, SpawnE
 pub(crate) fn begin(mut launch: Launch, stdio: &Stdio<'_>) -> Result<Starting, SpawnError> {
     let (report, reporter) = unistd::pipe2(OFlag::O_CLOEXEC).map_err(SpawnError::Pipe)?;
     match sys::fork().map_err(SpawnError::Fork)? {
-        Forked::Child => child(&mut launch, stdio, &reporter),
+        Forked::Child => child::become_program(&mut launch, stdio, &reporter),
         Forked::Parent(pid) => Ok(Starting {
             launch,
             pid,
@@ -220,7 +218,8 @@ struct Report {
     candidate: usize,
 }
 
-const REPORT: usize = 6;
+/// Its length: a byte, a byte, and four.
+pub(crate) const REPORT: usize = 6;
 
 fn read_report(report: &OwnedFd) -> Option<Report> {
     let mut bytes = [0; REPORT];
@@ -324,155 +323,5 @@ pub(crate) fn words(errno: Errno) -> String {
     match errno {
         Errno::ENOENT => "no such file".to_owned(),
         other => other.desc().to_lowercase(),
-    }
-}
-
-/// The child's whole life before exec. Nothing here allocates, locks or
-/// buffers.
-fn child(launch: &mut Launch, stdio: &Stdio<'_>, reporter: &OwnedFd) -> ! {
-    let mut candidate = 0;
-    let first = 3 + RawFd::try_from(launch.handed.len()).unwrap_or(0);
-    // Out of the way of what is put in its place below.
-    let Ok(reporter) = sys::copy_above(reporter.as_raw_fd(), first) else {
-        sys::exit_now(125)
-    };
-    let (stage, errno) = match prepare(launch, stdio, first) {
-        Ok(()) => (Stage::Execute, execute(launch, &mut candidate)),
-        Err(failure) => failure,
-    };
-    let stage_code = Stage::ALL.iter().position(|s| *s == stage).unwrap_or(0);
-    let mut bytes = [0; REPORT];
-    let [a, b, errno_bytes @ ..] = &mut bytes;
-    *a = u8::try_from(stage_code).unwrap_or(0);
-    *b = u8::try_from(candidate).unwrap_or(u8::MAX);
-    *errno_bytes = (errno as i32).to_le_bytes();
-    let (reporter, code) = (sys::adopt(reporter), shell_code(errno));
-    if let Some(reporter) = &reporter {
-        let _ = unistd::write(reporter, &bytes);
-    }
-    sys::exit_now(if stage == Stage::Execute { code } else { 125 })
-}
-
-fn prepare(launch: &mut Launch, stdio: &Stdio<'_>, first: RawFd) -> Result<(), (Stage, Errno)> {
-    let at = |stage| move |errno| (stage, errno);
-    sys::default_signals();
-    session(stdio)?;
-    if let Some(cgroup) = &launch.cgroup {
-        unistd::write(cgroup, b"0").map_err(at(Stage::Cgroup))?;
-    }
-    descriptors(launch, stdio, first).map_err(at(Stage::Descriptors))?;
-    if let Some(mark) = launch.mark {
-        setrlimit(Resource::RLIMIT_LOCKS, mark, mark).map_err(at(Stage::Limit))?;
-    }
-    if let Some(mask) = launch.umask {
-        umask(Mode::from_bits_truncate(mask));
-    }
-    if let Some(account) = &launch.account {
-        let (uid, gid) = (Uid::from_raw(account.uid), Gid::from_raw(account.gid));
-        // Without privilege only init's own account can be had, and is.
-        let own = unistd::geteuid() == uid && unistd::getegid() == gid;
-        if !own || unistd::geteuid().is_root() {
-            unistd::setgroups(&launch.groups).map_err(at(Stage::Become))?;
-            unistd::setresgid(gid, gid, gid).map_err(at(Stage::Become))?;
-            unistd::setresuid(uid, uid, uid).map_err(at(Stage::Become))?;
-        }
-    }
-    if let Some(dir) = &launch.dir {
-        unistd::chdir(dir.as_c_str()).map_err(at(Stage::Enter))?;
-    }
-    if let Some((index, at)) = launch.pid_slot {
-        let mut digits = [0; 10];
-        launch
-            .env
-            .patch(index, at, decimal(unistd::getpid().as_raw(), &mut digits));
-    }
-    // Last: from here on a signal may end this process, as it should.
-    SigSet::empty()
-        .thread_set_mask()
-        .map_err(at(Stage::Session))
-}
-
-fn session(stdio: &Stdio<'_>) -> Result<(), (Stage, Errno)> {
-    let at = |stage| move |errno| (stage, errno);
-    if let Stdio::Foreground = stdio {
-        unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_err(at(Stage::Session))?;
-        // TTOU, which this raises in a group that is not in front yet, is
-        // still blocked.
-        return unistd::tcsetpgrp(std::io::stdin(), unistd::getpid()).map_err(at(Stage::Terminal));
-    }
-    unistd::setsid().map_err(at(Stage::Session))?;
-    match stdio {
-        Stdio::OwnTerminal => sys::take_terminal(0).map_err(at(Stage::Terminal)),
-        Stdio::Terminal(fd) => sys::take_terminal(fd.as_raw_fd()).map_err(at(Stage::Terminal)),
-        Stdio::Given(_) | Stdio::Inherited | Stdio::Foreground => Ok(()),
-    }
-}
-
-fn descriptors(launch: &mut Launch, stdio: &Stdio<'_>, first: RawFd) -> Result<(), Errno> {
-    for fd in &mut launch.handed {
-        *fd = sys::copy_above(*fd, first)?;
-    }
-    match stdio {
-        Stdio::Given(three) => {
-            for (to, fd) in (0..).zip(three) {
-                sys::copy_to(fd.as_raw_fd(), to)?;
-            }
-        }
-        Stdio::Terminal(fd) => {
-            for to in 0..3 {
-                sys::copy_to(fd.as_raw_fd(), to)?;
-            }
-        }
-        Stdio::Inherited | Stdio::OwnTerminal | Stdio::Foreground => {}
-    }
-    for (to, fd) in (3..).zip(&launch.handed) {
-        sys::copy_to(*fd, to)?;
-    }
-    sys::close_on_exec_from(first);
-    Ok(())
-}
-
-/// The number's digits, without `format!`, which may allocate.
-fn decimal(number: i32, digits: &mut [u8; 10]) -> &[u8] {
-    let mut rest = number.unsigned_abs();
-    let mut at = digits.len();
-    for (place, slot) in digits.iter_mut().enumerate().rev() {
-        *slot = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-        rest /= 10;
-        at = place;
-        if rest == 0 {
-            break;
-        }
-    }
-    digits.get(at..).unwrap_or(&[])
-}
-
-/// Tries each path; a file that is there but can't be executed is remembered
-/// over one that is missing, as `execvp` does.
-fn execute(launch: &Launch, candidate: &mut usize) -> Errno {
-    let mut failure = Errno::ENOENT;
-    for (index, path) in launch.candidates.iter().enumerate() {
-        match sys::execve(path, &launch.argv, &launch.env) {
-            Errno::ENOENT | Errno::ENOTDIR => {}
-            Errno::EACCES => (failure, *candidate) = (Errno::EACCES, index),
-            other => {
-                *candidate = index;
-                return other;
-            }
-        }
-    }
-    failure
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn digits_are_those_of_the_number() {
-        for number in [0, 1, 9, 10, 4_194_304, i32::MAX] {
-            let mut digits = [0; 10];
-            assert_eq!(decimal(number, &mut digits), number.to_string().as_bytes());
-        }
     }
 }

@@ -84,22 +84,21 @@ impl Pipes {
 
     /// Reads from those that have something, each a bounded piece.
     pub(crate) fn read(&mut self, log: &mut Log) {
-        let mut events = [EpollEvent::empty(); BATCH];
-        let ready = self
-            .epoll
-            .wait(&mut events, EpollTimeout::ZERO)
-            .unwrap_or(0);
-        for event in events.iter().take(ready) {
+        // One at a time: the kernel puts it at the end of its list, so that
+        // each has its turn also where the loop is left early.
+        let mut events = [EpollEvent::empty()];
+        for _ in 0..BATCH {
+            // When the reader has caught up, the next one goes first.
+            if log.holds_back() || self.epoll.wait(&mut events, EpollTimeout::ZERO) != Ok(1) {
+                return;
+            }
+            let [event] = events;
             let number = event.data();
             let Some(pipe) = self.pipes.get_mut(&number) else {
                 continue;
             };
             if pipe.read(&mut self.buffer, log) == Some(0) {
                 self.close(number, log);
-            }
-            if log.holds_back() {
-                // The others have their turn when the reader has caught up.
-                break;
             }
         }
     }
