@@ -7,9 +7,11 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
+mod bpf;
 mod minding;
 mod mount;
 mod process;
+pub(crate) use bpf::*;
 pub(crate) use minding::*;
 pub(crate) use mount::*;
 pub(crate) use process::*;
@@ -112,7 +114,8 @@ fn close_range(first: RawFd, flags: libc::c_uint) -> Result<()> {
     Ok(())
 }
 
-/// Closes one number, open or not. For making place for inherited descriptors.
+/// Makes one of our own fixed numbers (a standard descriptor) mean something
+/// else.
 pub(crate) fn dup_to(from: BorrowedFd<'_>, to: RawFd) -> Result<()> {
     // SAFETY: dup2 touches no memory; the target number is given up by its
     // owner (callers are about to exec).
@@ -120,13 +123,6 @@ pub(crate) fn dup_to(from: BorrowedFd<'_>, to: RawFd) -> Result<()> {
         libc::dup2(from.as_raw_fd(), to)
     }))?;
     Ok(())
-}
-
-/// Copies a descriptor to a number at or above `floor`, closed at exec.
-pub(crate) fn dup_above(from: BorrowedFd<'_>, floor: RawFd) -> Result<OwnedFd> {
-    // SAFETY: fcntl touches no memory.
-    let raw = unsafe { libc::fcntl(from.as_raw_fd(), libc::F_DUPFD_CLOEXEC, floor) };
-    owned(libc::c_long::from(raw))
 }
 
 /// Makes the session's controlling terminal this one.

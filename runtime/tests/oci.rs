@@ -2,6 +2,10 @@
 //!
 //! The test program is the runtime too: called as `holdall-runtime` it becomes
 //! it, which is how the library calls itself.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test without a harness is no test to clippy"
+)]
 
 use std::process::ExitCode;
 
@@ -15,6 +19,8 @@ mod hostile;
 mod isolation;
 #[path = "oci/lifecycle.rs"]
 mod lifecycle;
+#[path = "oci/requests.rs"]
+mod requests;
 #[path = "oci/steps.rs"]
 mod steps;
 
@@ -30,6 +36,7 @@ fn main() -> ExitCode {
     }
     let tests = [
         isolation::TESTS,
+        requests::TESTS,
         lifecycle::TESTS,
         hostile::TESTS,
         steps::TESTS,

@@ -32,7 +32,7 @@ const REMOVE_WAIT: u16 = 10;
 
 /// Why a cgroup can't be made, joined or removed.
 #[derive(Debug, thiserror::Error)]
-pub enum CgroupError {
+pub(crate) enum CgroupError {
     /// A path that leaves the hierarchy, or systemd's form.
     #[error("cannot use the cgroup path {0:?}")]
     Path(String),

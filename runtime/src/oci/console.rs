@@ -23,7 +23,7 @@ const SLAVE_MAJOR: u64 = 136;
 
 /// Why there is no terminal.
 #[derive(Debug, thiserror::Error)]
-pub enum ConsoleError {
+pub(crate) enum ConsoleError {
     /// The container has no devpts of its own.
     #[error("cannot use /dev/pts: it is no devpts")]
     NoDevpts,

@@ -16,7 +16,7 @@ use crate::sys;
 
 /// Why a hook counts as failed.
 #[derive(Debug, thiserror::Error)]
-pub enum HookError {
+pub(crate) enum HookError {
     /// It couldn't be run or watched.
     #[error("cannot run the hook {}", .path.display())]
     Run {

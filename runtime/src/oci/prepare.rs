@@ -16,7 +16,7 @@ use crate::sys::{self, Cloned, MountAttr, attr, clone};
 
 /// Why something of the host can't be handed to the container.
 #[derive(Debug, thiserror::Error)]
-pub enum PrepareError {
+pub(crate) enum PrepareError {
     /// The root filesystem.
     #[error("cannot open the root filesystem {}", .path.display())]
     Root {

@@ -14,7 +14,7 @@ use crate::sys;
 
 /// What can't be had.
 #[derive(Debug, thiserror::Error)]
-pub enum PrivilegeError {
+pub(crate) enum PrivilegeError {
     /// A name that is no capability.
     #[error("cannot use capability {0:?}: there is none by that name")]
     UnknownCapability(String),

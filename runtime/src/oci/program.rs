@@ -22,7 +22,7 @@ const PASSWD_LIMIT: u64 = 1 << 20;
 
 /// Why there is nothing to run.
 #[derive(Debug, thiserror::Error)]
-pub enum ProgramError {
+pub(crate) enum ProgramError {
     /// No arguments at all.
     #[error("process.args is empty")]
     Empty,

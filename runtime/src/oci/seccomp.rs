@@ -60,12 +60,17 @@ impl Filter {
     pub(crate) fn compile(config: &Seccomp) -> Result<Self, SeccompError> {
         let flags = flags(&config.flags)?;
         let default = answer(config.default_action, config.default_errno_ret)?;
+        let numbers = table::numbers();
         let mut calls: BTreeMap<u32, Vec<(Vec<Condition>, u32)>> = BTreeMap::new();
         for rule in &config.syscalls {
             let verdict = answer(rule.action, rule.errno_ret)?;
             let alternatives = alternatives(rule)?;
-            for number in rule.names.iter().filter_map(|name| table::number(name)) {
-                let list = calls.entry(number).or_default();
+            for number in rule
+                .names
+                .iter()
+                .filter_map(|name| numbers.get(name.as_str()))
+            {
+                let list = calls.entry(*number).or_default();
                 // What follows a rule without conditions is never reached.
                 if list
                     .last()

@@ -450,9 +450,9 @@ fn logged() {
     );
     assert_eq!(output.status.code(), Some(1));
     let line: serde_json::Value = serde_json::from_slice(&fs::read(&log).unwrap()).unwrap();
-    assert_eq!(line["level"], "error");
+    assert_eq!(line.pointer("/level").unwrap(), "error");
     assert_eq!(
-        line["msg"],
+        line.pointer("/msg").unwrap().as_str().unwrap(),
         format!("cannot find container {}: it does not exist", bundle.id)
     );
 }

@@ -146,7 +146,7 @@ fn changes() {
     assert!(std::os::unix::fs::FileTypeExt::is_char_device(
         &whiteout.file_type()
     ));
-    assert!(place.layers[0].join("etc/given").exists());
+    assert!(place.layers.first().unwrap().join("etc/given").exists());
 }
 
 fn code() {

@@ -1,5 +1,7 @@
 //! System calls by name, on the machine this is built for.
 
+use std::collections::BTreeMap;
+
 /// Names (with `SYS_` in front) and numbers, from the C library's constants.
 macro_rules! calls {
     ($($name:ident),* $(,)?) => { &[$((stringify!($name), libc::$name)),*] };
@@ -428,11 +430,9 @@ pub(super) fn all() -> impl Iterator<Item = (&'static str, u32)> {
     })
 }
 
-/// The number of a call; none if this machine hasn't got it.
-pub(super) fn number(name: &str) -> Option<u32> {
-    all()
-        .find(|(known, _)| *known == name)
-        .map(|(_, number)| number)
+/// Numbers by name. Names that this machine hasn't got aren't in it.
+pub(super) fn numbers() -> BTreeMap<&'static str, u32> {
+    all().collect()
 }
 
 #[cfg(test)]
@@ -449,9 +449,10 @@ mod tests {
 
     #[test]
     fn newer_calls_have_their_numbers() {
-        assert_eq!(number("fchmodat2"), Some(452));
-        assert_eq!(number("mseal"), Some(462));
-        assert_eq!(number("listns"), Some(470));
-        assert_eq!(number("nothing_like_it"), None);
+        let numbers = numbers();
+        assert_eq!(numbers["fchmodat2"], 452);
+        assert_eq!(numbers["mseal"], 462);
+        assert_eq!(numbers["listns"], 470);
+        assert_eq!(numbers.get("nothing_like_it"), None);
     }
 }
