@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 /// Every option: long name, short name, whether it takes a value.
-const OPTIONS: [(&str, Option<char>, bool); 37] = [
+const OPTIONS: [(&str, Option<char>, bool); 33] = [
     ("root", None, true),
     ("log", None, true),
     ("log-format", None, true),
@@ -24,7 +24,6 @@ const OPTIONS: [(&str, Option<char>, bool); 37] = [
     ("preserve-fds", None, true),
     ("detach", Some('d'), false),
     ("keep", None, false),
-    ("no-subreaper", None, false),
     ("all", Some('a'), false),
     ("force", Some('f'), false),
     ("format", None, true),
@@ -37,14 +36,11 @@ const OPTIONS: [(&str, Option<char>, bool); 37] = [
     ("cwd", Some('w'), true),
     ("cap", Some('c'), true),
     ("no-new-privs", None, false),
-    ("ignore-paused", None, false),
-    ("rootless-spec", None, false),
     // Ours: how the library calls the runtime.
     ("rootfs-fd", None, true),
     ("report-fd", None, true),
     ("config-fd", None, true),
     ("transient", None, false),
-    ("pidfd-socket", None, true),
 ];
 
 /// What the verb is.
@@ -142,6 +138,9 @@ impl Arguments {
             None => return Err(UsageError::Nothing),
             Some(verb) => verb,
         };
+        if options.contains_key("no-pivot") {
+            return Err(UsageError::NotBuilt("use --no-pivot".to_owned()));
+        }
         if options.contains_key("systemd-cgroup") {
             return Err(UsageError::Systemd);
         }

@@ -37,6 +37,7 @@ pub(super) fn request(
         preserve,
         mode: RunMode {
             detach: arguments.has("detach"),
+            keep: true,
             on_signal: OnSignal::Forward,
         },
     })

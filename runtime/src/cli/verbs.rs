@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::arguments::{Arguments, UsageError, Verb};
 use super::{exec, features, show, signal};
-use crate::oci::create::{Config, Request};
+use crate::oci::config::Config;
+use crate::oci::create::Request;
 use crate::oci::foreground::OnSignal;
 use crate::oci::lifecycle::{self, LifecycleError, RunMode};
 use crate::oci::report::{Report, Reporter};
@@ -94,6 +95,7 @@ fn perform(arguments: &Arguments, reports: &mut Reporter) -> Result<u8, VerbErro
             let transient = request.state_root.is_none();
             let mode = RunMode {
                 detach: arguments.has("detach"),
+                keep: arguments.has("keep"),
                 on_signal: if transient {
                     OnSignal::Kill
                 } else {
@@ -220,5 +222,6 @@ fn begin(
         preserve,
         attached: false,
         cgroups: !transient,
+        new_keyring: !arguments.has("no-new-keyring"),
     })
 }

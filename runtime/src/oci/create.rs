@@ -15,14 +15,15 @@ use nix::unistd::{Pid, mkfifo};
 use super::apply::{Child, StartBy, chain};
 use super::cgroup::{self, CgroupError, Layout, Membership};
 use super::channel::{Channel, ChannelError, Message};
+use super::config::Config;
 use super::console::{self, ConsoleError};
 use super::hooks::{self, HookError};
 use super::mounts::Mask;
-use super::plan::{self, Plan, PlanError, Surroundings};
+use super::plan::{self, Plan, PlanError, Step, Surroundings};
 use super::prepare::{self, PrepareError, Prepared};
 use super::privileges::{self, PrivilegeError};
 use super::seccomp::{Filter, SeccompError};
-use super::spec::{NamespaceType, Spec, VERSION};
+use super::spec::{NamespaceType, Spec};
 use super::state::{Folder, Identity, Record, State, StateError, Status, now_rfc3339};
 use crate::sys::{self, Cloned};
 
@@ -113,37 +114,10 @@ pub(crate) struct Request {
     pub(crate) preserve: i32,
     /// Whether the caller stays and starts it itself.
     pub(crate) attached: bool,
-    /// Whether to join a new session of cgroups at all.
+    /// Whether it gets cgroups of its own.
     pub(crate) cgroups: bool,
-}
-
-/// A configuration and its text.
-#[derive(Debug)]
-pub(crate) struct Config {
-    pub(crate) spec: Spec,
-    pub(crate) text: Vec<u8>,
-}
-
-impl Config {
-    /// Reads a configuration and checks what needs no host.
-    pub(crate) fn read(path: &Path) -> Result<Self, CreateError> {
-        let text = fs::read(path).map_err(|source| CreateError::Config {
-            path: path.to_owned(),
-            source,
-        })?;
-        let spec: Spec = serde_json::from_slice(&text).map_err(|source| CreateError::Syntax {
-            path: path.to_owned(),
-            source,
-        })?;
-        let major = spec.oci_version.split('.').next();
-        if major != VERSION.split('.').next() {
-            return Err(CreateError::Version(spec.oci_version));
-        }
-        if let Some(process) = &spec.process {
-            privileges::check(process)?;
-        }
-        Ok(Self { spec, text })
-    }
+    /// Whether it leaves the caller's session keyring.
+    pub(crate) new_keyring: bool,
 }
 
 /// A container whose process waits to be started.
@@ -259,7 +233,10 @@ fn build(request: &mut Request, made: &mut Made) -> Result<Parts, CreateError> {
         cgroups: made.cgroup.mounts(),
         can_mknod: !spec.creates(NamespaceType::User),
     };
-    let plan = plan::plan(spec, &around)?;
+    let mut plan = plan::plan(spec, &around)?;
+    if !request.new_keyring {
+        plan.steps.retain(|step| *step != Step::NewKeyring);
+    }
     log::debug!("plan:\n{plan}");
     let root = prepare::root(request.rootfs.take(), &root_path)?;
     let prepared = prepare::prepare(&plan, root, &request.bundle)?;

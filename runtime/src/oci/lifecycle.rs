@@ -100,6 +100,8 @@ fn abandon(waiting: Waiting) {
 pub(crate) struct RunMode {
     /// Whether to return once the process runs.
     pub(crate) detach: bool,
+    /// Whether what is left stays for `delete`.
+    pub(crate) keep: bool,
     pub(crate) on_signal: OnSignal,
 }
 
@@ -118,7 +120,7 @@ pub(crate) fn run(
         source,
     };
     let signals = Signals::block().map_err(wait_error)?;
-    let poststart = request.config.spec.hooks.clone().unwrap_or_default();
+    let after = request.config.spec.hooks.clone().unwrap_or_default();
     let waiting = create::create(request)?;
     if let Err(error) = start_attached(&waiting, pid_file) {
         abandon(waiting);
@@ -128,7 +130,7 @@ pub(crate) fn run(
         status: Status::Running,
         ..waiting.state.clone()
     };
-    hooks::run_all(&poststart.poststart, &state);
+    hooks::run_all(&after.poststart, &state);
     reports.send(&Report::Created {
         pid: waiting.pid.as_raw(),
     });
@@ -141,15 +143,21 @@ pub(crate) fn run(
         mode.on_signal,
         waiting.console.as_ref(),
     );
-    let undone = waiting.made.undo();
+    let undone = if mode.keep {
+        Ok(())
+    } else {
+        waiting.made.undo()
+    };
     let code = code.map_err(wait_error)?;
     undone?;
-    let state = State {
-        status: Status::Stopped,
-        pid: 0,
-        ..state
-    };
-    hooks::run_all(&poststart.poststop, &state);
+    if !mode.keep {
+        let state = State {
+            status: Status::Stopped,
+            pid: 0,
+            ..state
+        };
+        hooks::run_all(&after.poststop, &state);
+    }
     reports.send(&Report::Exited { code });
     Ok(code)
 }

@@ -8,6 +8,7 @@ mod apply;
 mod cgroup;
 mod channel;
 pub mod client;
+pub(crate) mod config;
 mod console;
 pub(crate) mod create;
 pub mod defaults;
