@@ -4,7 +4,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use holdall_protocol::control::{ErrorKind, Hello, Request, Response};
-use holdall_protocol::frame::{self, Decoder, FrameError};
+use holdall_protocol::frame::{self, Decoder, FrameError, HEADER, MAX_BODY};
 use holdall_protocol::{Millis, PROTOCOL_VERSION};
 use holdall_supervise::{ServiceId, Timestamp};
 use nix::errno::Errno;
@@ -109,7 +109,7 @@ impl Client {
     /// listened to: what it sends waits in its own socket.
     pub(crate) fn wanted(&self) -> EpollFlags {
         let mut wanted = EpollFlags::EPOLLRDHUP;
-        if self.hears() {
+        if self.reads() {
             wanted |= EpollFlags::EPOLLIN;
         }
         if !self.out.is_empty() {
@@ -126,9 +126,15 @@ impl Client {
         }
     }
 
+    /// Whether more of what it sends is taken: one that sends faster than it is
+    /// answered is not kept in memory.
+    fn reads(&self) -> bool {
+        self.hears() && self.decoder.pending() < HEADER + MAX_BODY
+    }
+
     /// Reads one piece.
     pub(crate) fn read(&mut self, now: Timestamp) -> Input {
-        if !self.hears() {
+        if !self.reads() {
             return Input::Open;
         }
         let mut buffer = [0; CHUNK];

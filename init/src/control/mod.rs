@@ -163,7 +163,6 @@ impl Control {
         if matches!(input, Input::Closed) || deaf {
             return self.close(poll, id);
         }
-        // Something came, or it took its answer and is heard again.
         self.unfinished.insert(id);
         self.settle(poll, id, now)
     }
@@ -195,8 +194,6 @@ impl Control {
     pub(crate) fn respond(&mut self, id: u64, response: &Response, descriptor: Option<OwnedFd>) {
         if let Some(client) = self.clients.get_mut(&id) {
             client.respond(response, descriptor);
-            // It may have sent its next one already.
-            self.unfinished.insert(id);
         }
     }
 
@@ -204,8 +201,13 @@ impl Control {
     /// that is gone is given back.
     pub(crate) fn settle(&mut self, poll: &Poll, id: u64, now: Timestamp) -> Option<State> {
         let client = self.clients.get_mut(&id)?;
+        let had_more = client.waiting() > 0;
         if matches!(client.write(now), Input::Closed) {
             return self.close(poll, id);
+        }
+        if had_more && client.waiting() == 0 {
+            // It is heard again, and may have sent its next request already.
+            self.unfinished.insert(id);
         }
         let wanted = client.wanted();
         if wanted != client.interest {
