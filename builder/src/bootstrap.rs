@@ -8,10 +8,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::deb::{file_name, index};
 use crate::error::BuildError;
 use crate::lock::Lock;
 use crate::mirror::Mirror;
-use crate::packages::{Packages, file_name, index};
+use crate::packages::Packages;
 use crate::plan::ARCHITECTURE;
 use crate::program::Program;
 

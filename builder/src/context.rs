@@ -2,21 +2,22 @@
 //! it. A link is stored as a link, and followed only where `from` itself goes
 //! through one, never out (podman-compose#721 put the host's files in images).
 
+mod content;
+mod walk;
+
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
-use nix::dir::Dir;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
-use nix::sys::stat::{FileStat, SFlag, fstat, fstatat};
-use sha2::{Digest as _, Sha256};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::{FileStat, SFlag, fstat};
 
-use crate::host;
-use crate::stat_index::{Content, Stamp, StatIndex};
+pub(crate) use self::content::{copy, file_digest, hash};
+use self::walk::{Walk, digest};
+use crate::stat_index::{Content, StatIndex};
 
 /// The deepest folder that is walked: deeper ones are no source code.
 const MAX_DEPTH: usize = 256;
@@ -263,181 +264,6 @@ impl Tree {
 /// Below `from` no link is followed at all.
 const WITHIN: ResolveFlag = ResolveFlag::RESOLVE_BENEATH.union(ResolveFlag::RESOLVE_NO_SYMLINKS);
 
-struct Walk<'a> {
-    from: &'a Path,
-    own: Option<&'a Path>,
-    stop: &'a AtomicBool,
-    index: &'a mut StatIndex,
-    entries: Vec<Entry>,
-}
-
-impl Walk<'_> {
-    /// Everything below a folder.
-    fn folder(&mut self, root: BorrowedFd<'_>) -> Result<(), ContextError> {
-        let mut todo = vec![PathBuf::new()];
-        while let Some(path) = todo.pop() {
-            let full = self.from.join(&path);
-            if path.components().count() > MAX_DEPTH {
-                return Err(ContextError::Deep { path: full });
-            }
-            let failed = |errno| error_of(&full, errno);
-            let name = if path.as_os_str().is_empty() {
-                Path::new(".")
-            } else {
-                &path
-            };
-            let dir =
-                open(root, name, OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW, WITHIN).map_err(failed)?;
-            self.entries.push(Entry {
-                path: path.clone(),
-                node: Node::Folder,
-            });
-            let mut listing =
-                Dir::from_fd(dir.try_clone().map_err(|error| read_error(&full, error))?)
-                    .map_err(failed)?;
-            for entry in listing.iter() {
-                let entry = entry.map_err(failed)?;
-                let name = OsStr::from_bytes(entry.file_name().to_bytes());
-                if name == "." || name == ".." {
-                    continue;
-                }
-                self.child(dir.as_fd(), path.join(name), name, &mut todo)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn child(
-        &mut self,
-        dir: BorrowedFd<'_>,
-        path: PathBuf,
-        name: &OsStr,
-        todo: &mut Vec<PathBuf>,
-    ) -> Result<(), ContextError> {
-        let full = self.from.join(&path);
-        if self.own == Some(&full) {
-            return Ok(());
-        }
-        if self.stop.load(Ordering::Relaxed) {
-            return Err(ContextError::Stopped);
-        }
-        let failed = |errno| error_of(&full, errno);
-        let stat = fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(failed)?;
-        let node = match kind(&stat) {
-            SFlag::S_IFDIR => {
-                todo.push(path);
-                return Ok(());
-            }
-            SFlag::S_IFLNK => Node::Link(readlinkat(dir, name).map_err(failed)?),
-            SFlag::S_IFREG => match self.index.known(full.as_os_str().as_bytes(), &stamp(&stat)) {
-                Some(content) => Node::File {
-                    executable: executable(&stat),
-                    content,
-                },
-                None => {
-                    let flags = OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
-                    let file = open(dir, Path::new(name), flags, WITHIN).map_err(failed)?;
-                    self.file(&path, &File::from(file))?
-                }
-            },
-            _ => return Err(ContextError::Special { path: full }),
-        };
-        self.entries.push(Entry { path, node });
-        Ok(())
-    }
-
-    /// A file that is open, read unless the index knows it.
-    fn file(&mut self, path: &Path, file: &File) -> Result<Node, ContextError> {
-        let full = self.from.join(path);
-        let now = host::file_clock();
-        let stat = fstat(file).map_err(|errno| error_of(&full, errno))?;
-        if kind(&stat) != SFlag::S_IFREG {
-            return Err(ContextError::Special { path: full });
-        }
-        let key = full.as_os_str().as_bytes();
-        let executable = executable(&stat);
-        if let Some(content) = self.index.known(key, &stamp(&stat)) {
-            return Ok(Node::File {
-                executable,
-                content,
-            });
-        }
-        let content = hash(file).map_err(|source| read_error(&full, source))?;
-        self.index.remember(key, &stamp(&stat), content, now);
-        Ok(Node::File {
-            executable,
-            content,
-        })
-    }
-}
-
-/// The digest of a file from where it stands.
-pub(crate) fn hash(file: &File) -> io::Result<Content> {
-    let mut hasher = Sha256::new();
-    copy(file, &mut |bytes| {
-        hasher.update(bytes);
-        Ok(())
-    })?;
-    Ok(hasher.finalize().into())
-}
-
-/// Reads a file to its end, piece by piece.
-pub(crate) fn copy(
-    mut file: &File,
-    sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
-) -> io::Result<()> {
-    let mut buffer = vec![0; 128 * 1024];
-    loop {
-        match io::Read::read(&mut file, &mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(count) => sink(buffer.get(..count).unwrap_or_default())?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// The digest of the file at `path`, of which the index may know.
-pub(crate) fn file_digest(path: &Path, index: &mut StatIndex) -> io::Result<Content> {
-    let now = host::file_clock();
-    let file = File::open(path)?;
-    let stat = stamp(&fstat(&file)?);
-    // No path of the context begins with a slash.
-    let key = path.as_os_str().as_bytes();
-    if let Some(content) = index.known(key, &stat) {
-        return Ok(content);
-    }
-    let content = hash(&file)?;
-    index.remember(key, &stat, content, now);
-    Ok(content)
-}
-
-fn digest(entries: &[Entry]) -> [u8; 32] {
-    let mut hasher = Sha256::new();
-    let mut field = |bytes: &[u8]| {
-        hasher.update((bytes.len() as u64).to_le_bytes());
-        hasher.update(bytes);
-    };
-    for entry in entries {
-        field(entry.path.as_os_str().as_bytes());
-        match &entry.node {
-            Node::Folder => field(b"folder"),
-            Node::File {
-                executable,
-                content,
-            } => {
-                field(if *executable { b"program" } else { b"file" });
-                field(content);
-            }
-            Node::Link(target) => {
-                field(b"link");
-                field(target.as_bytes());
-            }
-        }
-    }
-    hasher.finalize().into()
-}
-
 fn open(
     dir: BorrowedFd<'_>,
     path: &Path,
@@ -456,18 +282,6 @@ fn kind(stat: &FileStat) -> SFlag {
 
 fn executable(stat: &FileStat) -> bool {
     stat.st_mode & 0o100 != 0
-}
-
-fn stamp(stat: &FileStat) -> Stamp {
-    let time = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
-    Stamp {
-        dev: stat.st_dev,
-        ino: stat.st_ino,
-        size: u64::try_from(stat.st_size).unwrap_or(0),
-        mtime: time(stat.st_mtime, stat.st_mtime_nsec),
-        ctime: time(stat.st_ctime, stat.st_ctime_nsec),
-        mode: stat.st_mode,
-    }
 }
 
 fn error_of(path: &Path, errno: nix::Error) -> ContextError {

@@ -21,6 +21,7 @@ mod cache;
 mod check;
 mod config;
 mod context;
+mod deb;
 mod diff;
 mod error;
 mod execute;

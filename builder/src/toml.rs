@@ -278,4 +278,20 @@ mod tests {
           = help: write `[image]` and below it `from = "bootstrap:debian/bookworm"`
         "#);
     }
+
+    #[test]
+    fn a_folder_without_a_file_says_what_it_has_instead() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = || Source::read(dir.path(), None).unwrap_err();
+        assert!(matches!(error(), BuildError::NoFile { .. }));
+        std::fs::write(dir.path().join("Dockerfile"), "FROM debian").unwrap();
+        assert!(matches!(error(), BuildError::Dockerfile { .. }));
+        let gone = dir.path().join("gone");
+        assert!(matches!(
+            Source::read(&gone, None),
+            Err(BuildError::NoContext { .. })
+        ));
+        let named = Source::read(dir.path(), Some(&gone));
+        assert!(matches!(named, Err(BuildError::ReadFile { .. })));
+    }
 }

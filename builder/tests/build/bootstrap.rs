@@ -79,6 +79,8 @@ fn bootstrap() {
         );
     }
 
+    upon(&one);
+
     let two = World::new();
     let second = two.project("two", &[("holdall.toml", TOML)]);
     // No mirror has it: only the kept packages are left.
@@ -97,6 +99,32 @@ fn bootstrap() {
     let again = two.build(&second);
     nix::sys::stat::umask(before);
     assert_eq!(again.built().image.digest, built.image.digest);
+}
+
+/// Packages by the apt of a base: the same to the last bit twice, and without
+/// what apt leaves.
+fn upon(world: &World) {
+    let toml = "name = \"upon\"\n[image]\nfrom = \"tiny\"\npackages = [\"nginx-light\"]\n\
+        [service.web]\ncommand = \"nginx\"\n";
+    let dir = world.project("upon", &[("holdall.toml", toml)]);
+    let built = world.build(&dir).built();
+    let tree = world.tree(&built);
+    for path in [
+        "/var/lib/apt/lists/lock",
+        "/var/log/dpkg.log",
+        "/usr/sbin/policy-rc.d",
+        "/etc/resolv.conf",
+    ] {
+        assert!(
+            tree.lookup_link(Path::new(path)).unwrap().is_none(),
+            "{path}"
+        );
+    }
+    let stop = AtomicBool::new(false);
+    let mut request = world.request(&dir, &stop);
+    request.no_cache = true;
+    let again = holdall_builder::build(&request, &mut |_| {}).unwrap();
+    assert_eq!(again.image.digest, built.image.digest);
 }
 
 fn unknown() {
