@@ -123,6 +123,11 @@ impl Child<'_> {
                 sys::parent_death_signal(Some(Signal::SIGKILL))?;
                 prctl::set_dumpable(false)?;
             }
+            Step::JoinCgroups => {
+                for tasks in &self.prepared.tasks {
+                    nix::unistd::write(tasks, b"0")?;
+                }
+            }
             Step::AwaitParent => self.channel.expect(&Message::Proceed)?,
             Step::Join(kind) => {
                 let namespace = self

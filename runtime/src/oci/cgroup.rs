@@ -197,11 +197,18 @@ impl Membership {
             .transpose()
     }
 
-    /// Puts a process into the version 1 cgroups.
-    pub(crate) fn join_v1(&self, pid: Pid) -> Result<(), CgroupError> {
-        self.v1
-            .iter()
-            .try_for_each(|member| join(&member.path, pid))
+    /// The version 1 files through which a process joins by itself.
+    ///
+    /// A single thread that writes `0` for itself to `tasks` needs no lock
+    /// over all forks of the machine; a pid written to `cgroup.procs` does,
+    /// and waits 4 ms for it.
+    pub(crate) fn open_v1(&self) -> Result<Vec<OwnedFd>, CgroupError> {
+        let open = |member: &V1Member| {
+            let path = member.path.join("tasks");
+            let file = fs::OpenOptions::new().write(true).open(&path);
+            file.map(OwnedFd::from).map_err(failed("open", &path))
+        };
+        self.v1.iter().map(open).collect()
     }
 
     /// Puts a process into the version 2 cgroup; for a kernel that can't

@@ -239,7 +239,8 @@ fn build(request: &mut Request, made: &mut Made) -> Result<Parts, CreateError> {
     }
     log::debug!("plan:\n{plan}");
     let root = prepare::root(request.rootfs.take(), &root_path)?;
-    let prepared = prepare::prepare(&plan, root, &request.bundle)?;
+    let mut prepared = prepare::prepare(&plan, root, &request.bundle)?;
+    prepared.tasks = made.cgroup.open_v1()?;
     let filter = compile_filter(spec)?;
     let state = State {
         oci_version: record.oci_version.clone(),
@@ -404,7 +405,6 @@ fn follow(
 
 /// What only the host's side can do to the new process, before it goes on.
 pub(crate) fn outside(spec: &Spec, cgroup: &Membership, pid: Pid) -> Result<(), CreateError> {
-    cgroup.join_v1(pid)?;
     if !cgroup.holds_v2(pid) {
         cgroup.join_v2(pid)?;
     }

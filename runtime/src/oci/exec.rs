@@ -175,6 +175,7 @@ impl Launch<'_> {
         let plan = plan::exec(&self.request.process, self.userns, self.filter.is_some());
         log::debug!("plan:\n{plan}");
         let directory = cgroup.open_v2()?;
+        let tasks = cgroup.open_v1()?;
         // Last, so that what was opened before is ours beyond doubt.
         if self.flags & sys::clone::NEWPID != 0 {
             let pid_only = nix::sched::CloneFlags::CLONE_NEWPID;
@@ -196,7 +197,10 @@ impl Launch<'_> {
                 let mut child = Child {
                     spec: self.spec,
                     state: self.state,
-                    prepared: Prepared::of_running(root.into(), init, self.flags),
+                    prepared: Prepared {
+                        tasks,
+                        ..Prepared::of_running(root.into(), init, self.flags)
+                    },
                     channel: theirs,
                     filter: self.filter,
                     start: StartBy::Channel,

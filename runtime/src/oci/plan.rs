@@ -56,11 +56,13 @@ pub(crate) struct Plan {
 /// One thing that the child does.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Step {
+    /// Joins the cgroups of version 1; version 2's it was cloned into.
+    JoinCgroups,
     /// Makes its memory and /proc entry unreadable to the namespaces it joins.
     HideFromOthers,
     /// Joins the namespace that the parent opened for this type.
     Join(NamespaceType),
-    /// Waits until the parent placed it in its cgroups and mapped its ids.
+    /// Waits until the parent did what only it can: ids, limits.
     AwaitParent,
     /// Becomes root of its new user namespace.
     BecomeRoot,
@@ -200,7 +202,7 @@ pub(crate) fn plan(spec: &Spec, around: &Surroundings) -> Result<Plan, PlanError
     // joined in the order in which privileges allow.
     join.sort();
 
-    let mut steps = vec![Step::HideFromOthers, Step::AwaitParent];
+    let mut steps = vec![Step::HideFromOthers, Step::JoinCgroups, Step::AwaitParent];
     steps.extend(
         join.iter()
             .filter(|(kind, _)| *kind != NamespaceType::Pid)

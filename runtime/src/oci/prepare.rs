@@ -72,6 +72,8 @@ pub(crate) struct Prepared {
     pub(crate) devices: BTreeMap<PathBuf, OwnedFd>,
     /// Namespaces to join.
     pub(crate) namespaces: BTreeMap<NamespaceType, OwnedFd>,
+    /// Files through which the child joins cgroups of version 1.
+    pub(crate) tasks: Vec<OwnedFd>,
     /// A running container's first process, and which of its namespaces to
     /// join.
     pub(crate) running: Option<(OwnedFd, u64)>,
@@ -93,6 +95,7 @@ impl Prepared {
             cgroups: BTreeMap::new(),
             devices: BTreeMap::new(),
             namespaces: BTreeMap::new(),
+            tasks: Vec::new(),
             running: None,
         }
     }

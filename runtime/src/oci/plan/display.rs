@@ -24,6 +24,7 @@ impl fmt::Display for Step {
             write!(f, "{verb} {}", path.display())
         };
         match self {
+            Self::JoinCgroups => f.write_str("join the cgroups"),
             Self::HideFromOthers => f.write_str("hide from other processes"),
             Self::Join(kind) => write!(f, "join the {kind:?} namespace"),
             Self::AwaitParent => f.write_str("hear from the runtime"),

@@ -6,7 +6,12 @@ use crate::oci::spec::Process;
 
 /// Plans a program. `userns`: the container has a user namespace of its own.
 pub(crate) fn exec(process: &Process, userns: bool, filtered: bool) -> Plan {
-    let mut steps = vec![Step::HideFromOthers, Step::AwaitParent, Step::JoinRunning];
+    let mut steps = vec![
+        Step::HideFromOthers,
+        Step::JoinCgroups,
+        Step::AwaitParent,
+        Step::JoinRunning,
+    ];
     let mut when = |wanted: bool, step: Step| {
         if wanted {
             steps.push(step);

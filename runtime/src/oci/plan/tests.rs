@@ -40,6 +40,7 @@ fn the_default_plan_is_this_list() {
         printed(&spec),
         "clone with flags 0x6c020000
 hide from other processes
+join the cgroups
 hear from the runtime
 start a session
 make a session keyring
