@@ -42,7 +42,7 @@ pub(crate) fn write(
     };
     let spec = spec(record, account, &etc, source);
     let bundle = run.bundle();
-    super::store::make_private(&bundle)?;
+    super::files::make_private(&bundle)?;
     let path = bundle.join("config.json");
     let text = serde_json::to_vec_pretty(&spec).map_err(|cause| BoxError::Record {
         path: path.clone(),

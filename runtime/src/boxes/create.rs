@@ -7,10 +7,11 @@ use holdall_protocol::{Millis, Signal};
 
 use super::clock::WallTime;
 use super::error::BoxError;
+use super::files::make_private;
 use super::mounts::{BoxMount, MountSource, Volume, merge};
 use super::name::BoxName;
 use super::record::{GRACE_LABEL, Network, RECORD_VERSION, Record};
-use super::store::{BoxStore, Draft, make_private};
+use super::store::{BoxStore, Draft};
 use super::volumes::fill;
 use crate::oci::overlay;
 use crate::ports::{Protocol, Publish};

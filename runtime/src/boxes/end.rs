@@ -18,6 +18,10 @@ use crate::oci::client::Client;
 /// disk or network waits that the kernel doesn't interrupt.
 const KILLED: Duration = Duration::from_secs(10);
 
+/// After this a box that was killed and is still there is taken for frozen,
+/// and its cgroup is killed too.
+const FROZEN: Duration = Duration::from_secs(2);
+
 /// Between two looks at whether anybody still clears away after a box's end.
 /// Only where a monitor is killed in those very milliseconds is there a second
 /// look.
@@ -44,7 +48,7 @@ impl Boxes {
         let not_running = || BoxError::NotRunning(record.name.clone());
         let process = self.process(&record)?.ok_or_else(not_running)?;
         if signal == Signal::KILL {
-            return self.end(&record, signal, Duration::ZERO);
+            return self.end(&record, signal, FROZEN);
         }
         process
             .kill(i32::from(signal.number()))
@@ -63,7 +67,7 @@ impl Boxes {
                 if !force {
                     return Err(BoxError::Running(record.name));
                 }
-                self.end(&record, Signal::KILL, Duration::ZERO)?;
+                self.end(&record, Signal::KILL, FROZEN)?;
             }
             let lock = match self.store.lock(id) {
                 // `--rm` was quicker.

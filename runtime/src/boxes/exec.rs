@@ -7,25 +7,23 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::thread::JoinHandle;
 
 use holdall_protocol::Signal;
 use holdall_protocol::control::{ErrorKind, Exec, WindowSize};
 use nix::fcntl::OFlag;
-use nix::unistd::{Pid, pipe2};
+use nix::unistd::pipe2;
 
 use super::Boxes;
-use super::error::{BoxError, chain};
+use super::console::Console;
+use super::error::{BoxError, NOT_EXECUTABLE, NOT_FOUND, chain, code_of};
+use super::foreign::ByRuntime;
 use super::name::BoxId;
-use super::process::Handle;
 use super::record::Record;
 use super::session::{Program, Session};
 use super::terminal::{RESIZED, RawMode, Signals, size_of};
 use crate::control::{ControlClient, ControlError, Executing};
 use crate::oci::client::{Client, ClientError};
 use crate::oci::spec::{ConsoleSize, Process, Spec};
-use crate::sys;
 
 /// What to run in a box.
 #[derive(Debug, Clone, Default)]
@@ -271,25 +269,19 @@ fn refused(record: &Record, options: &ExecOptions, cause: ControlError) -> BoxEr
 }
 
 fn failed(record: &Record, options: &ExecOptions, cause: ClientError) -> BoxError {
-    let (name, message) = (record.name.clone(), chain(&cause));
-    // The runtime's words are all there is to tell the two apart.
-    if message.contains("not found") || message.contains("No such file") {
-        return BoxError::ProgramNotFound {
+    let (name, program) = (record.name.clone(), program(options));
+    match code_of(&cause) {
+        NOT_FOUND => BoxError::ProgramNotFound { name, program },
+        NOT_EXECUTABLE => BoxError::ProgramNotExecutable {
             name,
-            program: program(options),
-        };
-    }
-    if message.contains("ermission denied") || message.contains("xec format") {
-        return BoxError::ProgramNotExecutable {
+            program,
+            message: chain(&cause),
+        },
+        _ => BoxError::Runtime {
+            verb: "run a program in",
             name,
-            program: program(options),
-            message,
-        };
-    }
-    BoxError::Runtime {
-        verb: "run a program in",
-        name,
-        cause,
+            cause,
+        },
     }
 }
 
@@ -367,125 +359,5 @@ impl Program for ByInit<'_> {
         self.program
             .signal(signal)
             .map_err(|cause| self.error(cause))
-    }
-}
-
-/// A program that a runtime process waits for, which a thread waits for.
-struct ByRuntime<'a> {
-    news: UnixStream,
-    waiting: Option<JoinHandle<Result<u8, ClientError>>>,
-    process: Option<Handle>,
-    record: &'a Record,
-}
-
-impl<'a> ByRuntime<'a> {
-    fn wait_for(exec: crate::oci::client::Exec, record: &'a Record) -> Result<Self, BoxError> {
-        let system = BoxError::system("wait for the program");
-        let (news, done) = UnixStream::pair().map_err(system)?;
-        // Ended already is fine: there is nobody to signal then.
-        let process = sys::pidfd_open(Pid::from_raw(exec.pid))
-            .ok()
-            .map(Handle::from);
-        let waiting = std::thread::spawn(move || {
-            let code = exec.wait();
-            drop(done);
-            code
-        });
-        Ok(Self {
-            news,
-            waiting: Some(waiting),
-            process,
-            record,
-        })
-    }
-}
-
-impl Program for ByRuntime<'_> {
-    fn news(&self) -> BorrowedFd<'_> {
-        self.news.as_fd()
-    }
-
-    fn poll_exit(&mut self) -> Result<Option<u8>, BoxError> {
-        if !self.waiting.as_ref().is_some_and(JoinHandle::is_finished) {
-            let over = super::process::wait_for(
-                self.news.as_fd(),
-                nix::poll::PollFlags::POLLIN,
-                Some(std::time::Duration::ZERO),
-            );
-            if !over.map_err(BoxError::system("wait for the program"))? {
-                return Ok(None);
-            }
-        }
-        let lost = || ClientError::Answer(io::ErrorKind::UnexpectedEof.into());
-        let code = match self.waiting.take() {
-            Some(waiting) => waiting.join().unwrap_or_else(|_| Err(lost())),
-            None => Err(lost()),
-        };
-        code.map(Some).map_err(|cause| BoxError::Runtime {
-            verb: "run a program in",
-            name: self.record.name.clone(),
-            cause,
-        })
-    }
-
-    fn signal(&self, signal: Signal) -> Result<(), BoxError> {
-        let Some(process) = &self.process else {
-            return Ok(());
-        };
-        process
-            .kill(i32::from(signal.number()))
-            .map_err(BoxError::system("signal the program"))
-    }
-}
-
-/// A socket that gets a terminal's master from the runtime. Gone when dropped.
-struct Console {
-    listener: UnixListener,
-    folder: std::path::PathBuf,
-    path: std::path::PathBuf,
-    _open: std::fs::File,
-}
-
-impl Console {
-    fn listen(run: &std::path::Path) -> Result<Self, BoxError> {
-        use std::os::fd::AsRawFd as _;
-        let id = BoxId::random().map_err(BoxError::system("draw a random name"))?;
-        let folder = run.join(format!("console-{id}"));
-        super::store::make_private(&folder)?;
-        let open = std::fs::File::open(&folder).map_err(BoxError::file("open", &folder))?;
-        // Short enough for a socket's address, for us and for the runtime,
-        // which must find it under our process.
-        let path = format!(
-            "/proc/{}/fd/{}/socket",
-            std::process::id(),
-            open.as_raw_fd()
-        );
-        let listener = UnixListener::bind(&path).map_err(BoxError::file("make", &folder))?;
-        Ok(Self {
-            listener,
-            folder,
-            path: path.into(),
-            _open: open,
-        })
-    }
-
-    fn path(&self) -> &std::path::Path {
-        &self.path
-    }
-
-    fn accept(&self) -> Result<OwnedFd, BoxError> {
-        let failed = || BoxError::system("get the program's terminal");
-        let (stream, _) = self.listener.accept().map_err(failed())?;
-        let (_, mut fds) = sys::receive_with_fds(stream.as_fd(), &mut [0; 4096])
-            .map_err(|errno| failed()(errno.into()))?;
-        fds.pop()
-            .ok_or_else(|| failed()(io::ErrorKind::UnexpectedEof.into()))
-    }
-}
-
-impl Drop for Console {
-    fn drop(&mut self) {
-        // With the run folder it goes at the latest.
-        drop(std::fs::remove_dir_all(&self.folder));
     }
 }

@@ -42,8 +42,10 @@ impl LogFile {
         let mut size = file.seek(SeekFrom::End(0))?;
         // A writer that was killed may have left half a line.
         if size > 0 && !ends_with_newline(&mut file)? {
-            file.write_all(b"\n")?;
-            size += 1;
+            // On a full disk the half line spoils the next one, and no more.
+            if file.write_all(b"\n").is_ok() {
+                size += 1;
+            }
         }
         Ok(Self {
             dir: dir.to_owned(),

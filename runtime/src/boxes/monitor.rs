@@ -92,7 +92,7 @@ impl Monitor {
             (Extra::Launch(extra), _) => match launch(&store, &orders, extra, &channel) {
                 Ok(launched) => launched,
                 Err(error) => {
-                    tell(&channel, &Answer::Failed(chain(&error)));
+                    tell(&channel, &failed(&error));
                     return Err(error);
                 }
             },
@@ -276,6 +276,19 @@ impl Monitor {
 fn watchable(stream: UnixStream) -> io::Result<tokio::net::UnixStream> {
     stream.set_nonblocking(true)?;
     tokio::net::UnixStream::from_std(stream)
+}
+
+/// A failure as it is told: what the runtime says needs no frame, as the
+/// command puts its own around it.
+fn failed(error: &BoxError) -> Answer {
+    let message = match error {
+        BoxError::Runtime { cause, .. } => chain(cause),
+        error => chain(error),
+    };
+    Answer::Failed {
+        message,
+        code: error.exit_code(),
+    }
 }
 
 /// Answers; whoever asked may be gone.

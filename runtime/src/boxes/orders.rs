@@ -62,7 +62,12 @@ pub(crate) enum Answer {
     /// The box runs.
     Started(Run),
     /// It doesn't, and nothing is left of the attempt.
-    Failed(String),
+    Failed {
+        /// Why, with all causes.
+        message: String,
+        /// Docker's exit code for it.
+        code: u8,
+    },
     /// It ran, and this was its exit code.
     Exited(u8),
 }

@@ -147,9 +147,10 @@ pub(crate) fn start(
                 process,
             })
         }
-        Some((Answer::Failed(message), _)) => Err(BoxError::Start {
+        Some((Answer::Failed { message, code }, _)) => Err(BoxError::Start {
             name: record.name.clone(),
             message,
+            code,
         }),
         Some((Answer::Exited(_), _)) | None => {
             clear(store, id)?;
@@ -196,9 +197,10 @@ pub(crate) fn adopt(store: &BoxStore, record: &Record, run: &Run) -> Result<(), 
         .map_err(BoxError::system("read the monitor's answer"))?
     {
         Some((Answer::Started(_), _)) => Ok(()),
-        Some((Answer::Failed(message), _)) => Err(BoxError::Start {
+        Some((Answer::Failed { message, code }, _)) => Err(BoxError::Start {
             name: record.name.clone(),
             message,
+            code,
         }),
         Some((Answer::Exited(_), _)) | None => Err(BoxError::MonitorLost(record.name.clone())),
     }

@@ -18,15 +18,15 @@
 //! boxes/.new-ID .gone-ID      a box being made, a box being removed
 //! ```
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
 use super::error::BoxError;
+use super::files::{
+    Durable, decode, gone_is_fine, make_private, read, remove_any, sync_dir, write_json,
+};
 use super::lock::Lock;
 use super::name::{BoxId, BoxName};
 use super::record::{RECORD_VERSION, Record};
@@ -361,89 +361,75 @@ impl BoxStore {
     }
 }
 
-/// Makes a folder that only root enters.
-pub(crate) fn make_private(path: &Path) -> Result<(), BoxError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(BoxError::file("make", path))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Whether a write must outlive a power cut.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Durable {
-    Yes,
-    No,
-}
+    fn store() -> (tempfile::TempDir, BoxStore) {
+        let root = tempfile::tempdir().expect("a root");
+        let store = BoxStore::open(Dirs::under(root.path())).expect("opened");
+        (root, store)
+    }
 
-/// Replaces a file as a whole.
-fn write_json(path: &Path, value: &impl Serialize, durable: Durable) -> Result<(), BoxError> {
-    let mut bytes = serde_json::to_vec_pretty(value).map_err(|cause| BoxError::Record {
-        path: path.to_owned(),
-        cause,
-    })?;
-    bytes.push(b'\n');
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    let new = PathBuf::from(new);
-    let write = || -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&new)?;
-        file.write_all(&bytes)?;
-        if durable == Durable::Yes {
-            file.sync_all()?;
+    fn folders(store: &BoxStore) -> Vec<String> {
+        let entries = fs::read_dir(store.dirs().boxes()).expect("boxes");
+        let mut names: Vec<String> = entries
+            .map(|entry| {
+                entry
+                    .expect("an entry")
+                    .file_name()
+                    .to_string_lossy()
+                    .into_owned()
+            })
+            .filter(|name| name != "names.lock")
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_draft_that_is_given_up_leaves_nothing() {
+        let (_root, store) = store();
+        let draft = store.draft().expect("begun");
+        assert_eq!(folders(&store), [format!(".new-{}", draft.id)]);
+        drop(draft);
+        assert!(folders(&store).is_empty());
+    }
+
+    #[test]
+    fn what_a_crash_left_is_swept_and_what_is_at_work_is_not() {
+        let (_root, store) = store();
+        for left in [".new-0123456789ab", ".gone-ba9876543210"] {
+            let dir = store.dirs().boxes().join(left);
+            fs::create_dir_all(dir.join("upper/deep")).expect("made");
+            fs::write(dir.join("lock"), "").expect("made");
         }
-        fs::rename(&new, path)
-    };
-    write().map_err(|cause| {
-        // A half-written file has no value; the error to tell is the first.
-        drop(fs::remove_file(&new));
-        BoxError::file("write", path)(cause)
-    })?;
-    match path.parent() {
-        Some(parent) if durable == Durable::Yes => sync_dir(parent),
-        Some(_) | None => Ok(()),
+        let at_work = store.draft().expect("begun");
+        let other = store.draft().expect("begun");
+        let mut expected = [format!(".new-{}", at_work.id), format!(".new-{}", other.id)];
+        expected.sort();
+        assert_eq!(folders(&store), expected);
     }
-}
 
-fn sync_dir(path: &Path) -> Result<(), BoxError> {
-    File::open(path)
-        .and_then(|dir| dir.sync_all())
-        .map_err(BoxError::file("sync", path))
-}
-
-fn read(path: &Path) -> Result<Option<Vec<u8>>, BoxError> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(BoxError::file("read", path)(error)),
+    #[test]
+    fn a_life_that_a_power_cut_left_empty_is_none() {
+        let (_root, store) = store();
+        let id = BoxId::random().expect("an id");
+        fs::create_dir(store.dir(&id).path()).expect("made");
+        fs::write(store.dir(&id).life(), "").expect("written");
+        assert_eq!(store.life(&id).expect("read"), None);
     }
-}
 
-fn decode<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, BoxError> {
-    serde_json::from_slice(bytes).map_err(|cause| BoxError::Record {
-        path: path.to_owned(),
-        cause,
-    })
-}
-
-/// A file, a link or a folder with all in it.
-fn remove_any(path: &Path) -> io::Result<()> {
-    if fs::symlink_metadata(path)?.is_dir() {
-        fs::remove_dir_all(path)
-    } else {
-        fs::remove_file(path)
-    }
-}
-
-fn gone_is_fine(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
+    #[test]
+    fn a_box_that_is_removed_is_gone_as_a_whole() {
+        let (_root, store) = store();
+        let id = BoxId::random().expect("an id");
+        fs::create_dir_all(store.dir(&id).upper().join("deep")).expect("made");
+        let lock = store.lock(&id).expect("locked");
+        store.remove(&id, &lock).expect("removed");
+        assert!(folders(&store).is_empty());
+        // And again, which is no error.
+        store.remove(&id, &lock).expect("removed");
+        assert!(matches!(store.lock(&id), Err(BoxError::NotFound { .. })));
     }
 }

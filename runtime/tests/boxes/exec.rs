@@ -169,7 +169,8 @@ pub(crate) fn streams_and_code(world: &World, id: &BoxId) {
 }
 
 pub(crate) fn terminal(world: &World, id: &BoxId) {
-    let script = "tty; stty size; read line; echo got $line; stty size; exit 8";
+    let script = "tty; stty size; read line; echo got $line; \
+        while [ \"$(stty size)\" = '40 100' ]; do sleep 0.05; done; stty size; exit 8";
     let (mut child, mut terminal, slave) =
         on_terminal(&mut exec(world, id, "it", &["sh", "-c", script]));
     let seen = read_until(&mut terminal, "40 100");
@@ -183,7 +184,6 @@ pub(crate) fn terminal(world: &World, id: &BoxId) {
     resize(&terminal, &size);
     let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
     nix::sys::signal::kill(pid, Signal::SIGWINCH).expect("sent");
-    // It is resized before it reads: both go through the same loop, in order.
     terminal.write_all(b"words\r").expect("typed");
     let seen = read_until(&mut terminal, "50 120");
     assert!(seen.contains("got words"), "{seen}");

@@ -204,10 +204,11 @@ fn a_program_that_is_not_there_is_reported_by_start_and_nothing_is_left() {
     let record = world.create(options(image, &["/no/such/program"]));
     let error = world.boxes.start(&record.id).expect_err("not there");
     assert!(
-        chain(&error).contains("/no/such/program"),
+        chain(&error).ends_with("/no/such/program: not found in the container"),
         "{}",
         chain(&error)
     );
+    assert_eq!(error.exit_code(), 127);
     assert_eq!(world.state(&record.id), BoxState::Created);
     assert!(!world.dirs.run_boxes().join(record.id.as_str()).exists());
     let empty = world.image(Content {
