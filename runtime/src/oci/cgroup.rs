@@ -11,7 +11,6 @@ use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
@@ -22,13 +21,8 @@ use crate::sys;
 mod devices;
 mod layout;
 mod limits;
+mod tree;
 pub(crate) use layout::Layout;
-
-/// How often a removal is tried while the kernel still counts dying tasks,
-/// and how long each wait is, in milliseconds: 2 s in all. Past it somebody
-/// else holds the cgroup.
-const REMOVE_TRIES: u32 = 200;
-const REMOVE_WAIT: u16 = 10;
 
 /// Why a cgroup can't be made, joined or removed.
 #[derive(Debug, thiserror::Error)]
@@ -229,7 +223,7 @@ impl Membership {
         let Some(top) = &cgroup.v2 else {
             return Ok(None);
         };
-        let Some(path) = find(top, pid) else {
+        let Some(path) = tree::find(top, pid) else {
             return Ok(None);
         };
         fs::File::open(&path)
@@ -275,7 +269,7 @@ impl Membership {
             return Vec::new();
         };
         let mut pids = Vec::new();
-        collect(path, &mut pids);
+        tree::collect(path, &mut pids);
         pids.sort_unstable();
         pids.dedup();
         pids
@@ -315,6 +309,25 @@ impl Membership {
         }
     }
 
+    /// Ends whoever is left in them, and removes them. The usual case, that
+    /// nobody is, is tried first: a kill takes the kernel's one cgroup lock.
+    pub(crate) fn clear(&self) -> Result<(), CgroupError> {
+        let paths = self
+            .v2
+            .iter()
+            .chain(self.v1.iter().map(|member| &member.path));
+        let busy = |path: &PathBuf| match fs::remove_dir(path) {
+            Err(error) => error.kind() != ErrorKind::NotFound,
+            Ok(()) => false,
+        };
+        // All of them are tried, whatever the first one says.
+        if paths.filter(|path| busy(path)).count() > 0 {
+            self.signal(libc::SIGKILL);
+            self.remove()?;
+        }
+        Ok(())
+    }
+
     /// Removes them with everything below. What is gone already is fine.
     pub(crate) fn remove(&self) -> Result<(), CgroupError> {
         let paths = self
@@ -323,7 +336,7 @@ impl Membership {
             .chain(self.v1.iter().map(|member| &member.path));
         let mut first = Ok(());
         for path in paths {
-            let removed = remove(path);
+            let removed = tree::remove(path);
             if first.is_ok() {
                 first = removed;
             }
@@ -335,76 +348,6 @@ impl Membership {
 fn join(cgroup: &Path, pid: Pid) -> Result<(), CgroupError> {
     let path = cgroup.join("cgroup.procs");
     fs::write(&path, pid.to_string()).map_err(failed("join", cgroup))
-}
-
-fn collect(path: &Path, pids: &mut Vec<Pid>) {
-    if let Ok(text) = fs::read_to_string(path.join("cgroup.procs")) {
-        pids.extend(
-            text.lines()
-                .filter_map(|line| line.parse().ok())
-                .map(Pid::from_raw),
-        );
-    }
-    for child in children(path) {
-        collect(&child, pids);
-    }
-}
-
-/// The cgroup at or below `path` that a process is in.
-fn find(path: &Path, pid: i32) -> Option<PathBuf> {
-    let text = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
-    if text.lines().any(|line| line.parse() == Ok(pid)) {
-        return Some(path.to_owned());
-    }
-    children(path).iter().find_map(|child| find(child, pid))
-}
-
-fn children(path: &Path) -> Vec<PathBuf> {
-    fs::read_dir(path)
-        .into_iter()
-        .flatten()
-        .filter_map(Result::ok)
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .map(|entry| entry.path())
-        .collect()
-}
-
-fn remove(path: &Path) -> Result<(), CgroupError> {
-    let mut tries = 0;
-    loop {
-        match fs::remove_dir(path) {
-            Ok(()) => return Ok(()),
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            // Sub-cgroups, or tasks that are ending.
-            Err(error) if error.kind() == ErrorKind::ResourceBusy && tries < REMOVE_TRIES => {
-                for child in children(path) {
-                    remove(&child)?;
-                }
-                tries += 1;
-                if tries > 1 {
-                    wait_for_change(path);
-                }
-            }
-            Err(error) => return Err(failed("remove", path)(error)),
-        }
-    }
-}
-
-/// Waits until the kernel reports that the population changed, or a little.
-fn wait_for_change(path: &Path) {
-    let timeout = PollTimeout::from(REMOVE_WAIT);
-    let events = fs::File::open(path.join("cgroup.events"));
-    let waited = match &events {
-        Ok(file) => poll(
-            &mut [PollFd::new(file.as_fd(), PollFlags::POLLPRI)],
-            timeout,
-        ),
-        // Version 1 has no such file.
-        Err(_) => poll(&mut [], timeout),
-    };
-    if let Err(errno) = waited {
-        log::debug!("cannot wait for {}: {errno}", path.display());
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 //! clones, answers the child, and undoes everything if that fails.
 
 use std::fs;
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -13,90 +12,22 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{Pid, mkfifo};
 
 use super::apply::{Child, StartBy, chain};
-use super::cgroup::{self, CgroupError, Layout, Membership};
+use super::cgroup::{self, Layout, Membership};
 use super::channel::{Channel, ChannelError, Message};
 use super::config::Config;
-use super::console::{self, ConsoleError};
-use super::hooks::{self, HookError};
+use super::console;
+use super::hooks;
 use super::mounts::Mask;
 use super::plan::{self, Plan, PlanError, Step, Surroundings};
-use super::prepare::{self, PrepareError, Prepared};
-use super::privileges::{self, PrivilegeError};
-use super::seccomp::{Filter, SeccompError};
+use super::prepare::{self, Prepared};
+use super::privileges;
+use super::seccomp::Filter;
 use super::spec::{NamespaceType, Spec};
 use super::state::{Folder, Identity, Record, State, StateError, Status, now_rfc3339};
 use crate::sys::{self, Cloned};
 
-/// Why there is no container.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum CreateError {
-    #[error("cannot read {}", .path.display())]
-    Config {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-    #[error("cannot understand {}", .path.display())]
-    Syntax {
-        path: PathBuf,
-        #[source]
-        source: serde_json::Error,
-    },
-    #[error("cannot use version {0:?} of the runtime specification")]
-    Version(String),
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    #[error(transparent)]
-    State(#[from] StateError),
-    #[error(transparent)]
-    Cgroup(#[from] CgroupError),
-    #[error(transparent)]
-    Prepare(#[from] PrepareError),
-    #[error(transparent)]
-    Seccomp(#[from] SeccompError),
-    #[error(transparent)]
-    Privilege(#[from] PrivilegeError),
-    #[error(transparent)]
-    Hook(#[from] HookError),
-    #[error(transparent)]
-    Console(#[from] ConsoleError),
-    #[error("cannot clone the container's first process")]
-    Clone(#[source] Errno),
-    #[error("cannot set up the first process from outside")]
-    Outside(#[source] io::Error),
-    /// The child's own words.
-    #[error("{message}")]
-    Child { message: String, code: u8 },
-    #[error("cannot tell why the first process ended")]
-    ChildGone,
-    #[error(transparent)]
-    Channel(ChannelError),
-    #[error("cannot write the pid file {}", .path.display())]
-    PidFile {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-}
-
-impl CreateError {
-    /// The exit code that says as much as one number can.
-    pub(crate) fn exit_code(&self) -> u8 {
-        match self {
-            Self::Child { code, .. } => *code,
-            _ => 125,
-        }
-    }
-}
-
-impl From<ChannelError> for CreateError {
-    fn from(error: ChannelError) -> Self {
-        match error {
-            ChannelError::Gone => Self::ChildGone,
-            other => Self::Channel(other),
-        }
-    }
-}
+mod error;
+pub(crate) use error::CreateError;
 
 /// What to make.
 #[derive(Debug)]
@@ -142,8 +73,7 @@ pub(crate) struct Made {
 impl Made {
     /// Takes everything back, whatever part fails; the first failure is told.
     pub(crate) fn undo(self) -> Result<(), CreateError> {
-        self.cgroup.signal(libc::SIGKILL);
-        let cgroup = self.cgroup.remove();
+        let cgroup = self.cgroup.clear();
         let folder = self.folder.map_or(Ok(()), Folder::remove);
         cgroup?;
         Ok(folder?)

@@ -265,8 +265,7 @@ pub(crate) fn delete(root: &Path, id: &str, force: bool) -> Result<(), Lifecycle
             });
         }
     }
-    record.cgroup.signal(libc::SIGKILL);
-    record.cgroup.remove()?;
+    record.cgroup.clear()?;
     let hooks = folder
         .config()
         .ok()

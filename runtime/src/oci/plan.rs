@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use super::spec::{NamespaceType, Spec, TimeOffset};
 use crate::sys::clone;
 
+mod checks;
 mod devices;
 mod display;
 mod exec;
@@ -186,7 +187,7 @@ pub(crate) fn plan(spec: &Spec, around: &Surroundings) -> Result<Plan, PlanError
     let process = spec.process.as_ref().ok_or(PlanError::Missing("process"))?;
     let linux = spec.linux.as_ref().ok_or(PlanError::Missing("linux"))?;
     let root = spec.root.as_ref().ok_or(PlanError::Missing("root"))?;
-    refuse_what_is_not_built(spec)?;
+    checks::refuse_what_is_not_built(spec)?;
     if !spec.creates(NamespaceType::Mount) {
         return Err(PlanError::Missing("a new mount namespace"));
     }
@@ -267,14 +268,14 @@ pub(crate) fn plan(spec: &Spec, around: &Surroundings) -> Result<Plan, PlanError
         when(true, Step::PropagateRoot(asked));
     }
     if let Some(name) = non_empty(spec.hostname.as_ref()) {
-        owned(spec, NamespaceType::Uts, "hostname")?;
+        checks::owned(spec, NamespaceType::Uts, "hostname")?;
         when(true, Step::SetHostname(name));
     }
     if let Some(name) = non_empty(spec.domainname.as_ref()) {
-        owned(spec, NamespaceType::Uts, "domainname")?;
+        checks::owned(spec, NamespaceType::Uts, "domainname")?;
         when(true, Step::SetDomainname(name));
     }
-    check_sysctls(spec)?;
+    checks::check_sysctls(spec)?;
     when(
         !linux.sysctl.is_empty(),
         Step::SetSysctls(linux.sysctl.clone()),
@@ -288,7 +289,10 @@ pub(crate) fn plan(spec: &Spec, around: &Surroundings) -> Result<Plan, PlanError
     // Last of the mounts' steps: mount points on it are made before.
     when(root.readonly, Step::MakeReadOnly(PathBuf::from("/")));
     if let Some(personality) = &linux.personality {
-        when(true, Step::SetPersonality(domain(&personality.domain)?));
+        when(
+            true,
+            Step::SetPersonality(checks::domain(&personality.domain)?),
+        );
     }
     let filtered = linux.seccomp.is_some();
     when(process.no_new_privileges, Step::NoNewPrivileges);
@@ -325,95 +329,6 @@ fn at_clone(kind: NamespaceType) -> u64 {
 
 fn non_empty(text: Option<&String>) -> Option<String> {
     text.filter(|text| !text.is_empty()).cloned()
-}
-
-/// What changes a namespace needs one that isn't the host's.
-fn owned(spec: &Spec, kind: NamespaceType, property: &'static str) -> Result<(), PlanError> {
-    spec.namespace(kind)
-        .map(drop)
-        .ok_or_else(|| PlanError::Invalid {
-            property,
-            value: "set without a namespace of its own".to_owned(),
-        })
-}
-
-fn refuse_what_is_not_built(spec: &Spec) -> Result<(), PlanError> {
-    let unsupported = |text: &str| Err(PlanError::Unsupported(text.to_owned()));
-    if let Some(process) = &spec.process {
-        if process
-            .apparmor_profile
-            .as_ref()
-            .is_some_and(|name| !name.is_empty())
-        {
-            return unsupported("process.apparmorProfile");
-        }
-        if process
-            .selinux_label
-            .as_ref()
-            .is_some_and(|label| !label.is_empty())
-        {
-            return unsupported("process.selinuxLabel");
-        }
-    }
-    if spec
-        .namespace(NamespaceType::User)
-        .is_some_and(|user| user.path.is_some())
-    {
-        return unsupported("joining a user namespace at create");
-    }
-    Ok(())
-}
-
-/// Only parameters of the container's own namespaces may be set. The name is
-/// an allow-listed key of letters, digits and separators: no `..`, no second
-/// assignment smuggled in (CVE-2022-0811).
-fn check_sysctls(spec: &Spec) -> Result<(), PlanError> {
-    let Some(linux) = &spec.linux else {
-        return Ok(());
-    };
-    for (key, value) in &linux.sysctl {
-        let invalid = || PlanError::Invalid {
-            property: "linux.sysctl",
-            value: format!("{key}={value}"),
-        };
-        let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
-        if !key.chars().all(plain) || key.contains("..") || value.contains(['\n', '\0']) {
-            return Err(invalid());
-        }
-        let kind = if key.starts_with("net.") || key.starts_with("net/") {
-            NamespaceType::Network
-        } else if key.starts_with("fs.mqueue.")
-            || [
-                "kernel.msgmax",
-                "kernel.msgmnb",
-                "kernel.msgmni",
-                "kernel.sem",
-                "kernel.shmall",
-            ]
-            .contains(&key.as_str())
-            || ["kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"].contains(&key.as_str())
-        {
-            NamespaceType::Ipc
-        } else {
-            return Err(invalid());
-        };
-        if spec.namespace(kind).is_none() {
-            return Err(invalid());
-        }
-    }
-    Ok(())
-}
-
-/// personality(2)'s number of a name.
-fn domain(name: &str) -> Result<u64, PlanError> {
-    match name {
-        "LINUX" => Ok(0),
-        "LINUX32" => Ok(8),
-        other => Err(PlanError::Invalid {
-            property: "linux.personality.domain",
-            value: other.to_owned(),
-        }),
-    }
 }
 
 #[cfg(test)]
