@@ -11,7 +11,12 @@ use std::{env, fs};
 
 fn main() {
     let root = PathBuf::from(env_of("CARGO_MANIFEST_DIR"));
-    for input in ["init", "Cargo.toml", "Cargo.lock", "build.rs"] {
+    let crates = ["init", "init/protocol", "init/supervise"];
+    let of_crates = crates
+        .iter()
+        .flat_map(|name| [format!("{name}/src"), format!("{name}/Cargo.toml")]);
+    let of_workspace = ["Cargo.toml", "Cargo.lock", "build.rs"].map(str::to_owned);
+    for input in of_crates.chain(of_workspace) {
         println!("cargo::rerun-if-changed={}", root.join(input).display());
     }
     let triple = env_of("TARGET");

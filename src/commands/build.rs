@@ -7,6 +7,7 @@ use holdall_image::Reference;
 use super::Outcome;
 use crate::context::Context;
 use crate::progress::BuildProgress;
+use crate::report::Failure;
 use crate::{exit, output};
 
 /// Build the image that a holdall.toml describes
@@ -57,7 +58,11 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         return Ok(exit::OK);
     }
     let mut progress = BuildProgress::new(args.quiet);
-    let built = holdall_builder::build(&build, &mut |event| progress.event(&event))?;
+    let built = holdall_builder::build(&build, &mut |event| progress.event(&event));
+    let built = built.map_err(|error| match Failure::from(error) {
+        failure if context.is_interrupted() => failure.code(exit::INTERRUPTED),
+        failure => failure,
+    })?;
     if args.quiet {
         output::data(&format!("{}\n", built.image.id()))?;
     } else {

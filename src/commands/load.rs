@@ -43,8 +43,14 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     };
     for (reference, image) in loaded {
         match reference {
-            Some(name) => output::data(&format!("loaded {name}\n"))?,
-            None => output::data(&format!("loaded {}\n", image.id()))?,
+            Some(name) => {
+                store.tag(&name, &image)?;
+                output::data(&format!("loaded {name}\n"))?;
+            }
+            None => {
+                store.keep_untagged(&image)?;
+                output::data(&format!("loaded {}\n", image.id()))?;
+            }
         }
     }
     Ok(exit::OK)

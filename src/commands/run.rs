@@ -74,9 +74,11 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
 }
 
 fn start(context: &Context, args: &Args) -> Outcome {
+    let boxes = context.boxes()?;
     let (_, store) = context.state()?;
     let image = store.resolve(&args.image)?;
-    let boxes = context.boxes()?;
+    // The store's lock must not outlive the look: this may wait for days.
+    drop(store);
     let record = boxes.create(CreateOptions {
         image,
         image_name: args.image.clone(),

@@ -85,7 +85,12 @@ fn monitors(env: &Env) -> Vec<u32> {
             let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
             let line = String::from_utf8_lossy(&line);
             if line.starts_with("holdall-monitor") && line.contains(&root) {
-                found.extend(entry.file_name().to_str().and_then(|pid| pid.parse().ok()));
+                found.extend(
+                    entry
+                        .file_name()
+                        .to_str()
+                        .and_then(|pid| pid.parse::<u32>().ok()),
+                );
             }
         }
         if found.is_empty() {

@@ -13,9 +13,8 @@ use crate::status;
 
 /// A running box of the shop.
 #[derive(Debug)]
-pub(crate) struct Shop<'a> {
-    pub(crate) env: &'a Env,
-    pub(crate) address: SocketAddr,
+pub(crate) struct Shop {
+    address: SocketAddr,
 }
 
 /// The folder of the example.
@@ -64,10 +63,10 @@ pub(crate) fn load(env: &Env) {
         .ok();
 }
 
-impl<'a> Shop<'a> {
+impl Shop {
     /// Runs it as box `shop` and waits until it is ready.
     #[must_use]
-    pub(crate) fn run(env: &'a Env) -> Self {
+    pub(crate) fn run(env: &Env) -> Self {
         load(env);
         let port = free_port();
         let publish = format!("{port}:80");
@@ -76,7 +75,6 @@ impl<'a> Shop<'a> {
             .ok();
         status::until_ready(env, "shop");
         Self {
-            env,
             address: (Ipv4Addr::LOCALHOST, port).into(),
         }
     }
