@@ -9,6 +9,8 @@ use holdall_protocol::log::{LogRecord, Stream};
 
 use super::clock::WallTime;
 use super::lines;
+use super::name::BoxId;
+use super::store::BoxStore;
 
 /// The newest part.
 pub(crate) const CURRENT: &str = "log.ndjson";
@@ -121,6 +123,16 @@ pub(crate) fn note_of(text: String, now: WallTime) -> LogRecord {
         stream: Stream::Init,
         text,
         partial: false,
+    }
+}
+
+/// Says something in the log of a box that has no monitor just now.
+pub(crate) fn note(store: &BoxStore, id: &BoxId, text: &str) {
+    let (now, mut line) = (WallTime::now(), Vec::new());
+    lines::write(&note_of(text.to_owned(), now), &mut line);
+    if let Ok(mut log) = LogFile::open(store.dir(id).path()) {
+        // A log that can't be written can't be told about itself either.
+        drop(log.append(&line, now));
     }
 }
 

@@ -22,6 +22,7 @@ use super::channel;
 use super::clock::{Deadline, WallTime};
 use super::error::{BoxError, chain};
 use super::launch::launch;
+use super::logfile::note;
 use super::orders::{Answer, Done, Extra, Kept, Orders, Task, give, spawn, take};
 use super::process::Handle;
 use super::pump::Pump;
@@ -44,10 +45,20 @@ pub(crate) fn main() -> ExitCode {
     let Ok(Some((orders, kept, extra))) = take(&channel) else {
         return ExitCode::FAILURE;
     };
+    let (dirs, id) = (orders.dirs(), orders.id.clone());
     match Monitor::run(orders, kept, extra, channel) {
         Ok(()) => ExitCode::SUCCESS,
-        // The keeper tries again, or the next command does; the log was told.
-        Err(_) => ExitCode::FAILURE,
+        // The keeper tries again, or the next command does.
+        Err(error) => {
+            if let Ok(store) = BoxStore::open(dirs) {
+                note(
+                    &store,
+                    &id,
+                    &format!("the monitor failed: {}", chain(&error)),
+                );
+            }
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -93,7 +104,7 @@ impl Monitor {
                 Ok(launched) => launched,
                 Err(error) => {
                     tell(&channel, &failed(&error));
-                    return Err(error);
+                    return Ok(());
                 }
             },
             (Extra::Adopt(process), Task::Adopt(run)) => {

@@ -20,14 +20,13 @@ use super::bury::clear;
 use super::channel;
 use super::error::{BoxError, chain};
 use super::lock::Lock;
-use super::logfile::{LogFile, note_of};
+use super::logfile::note;
 use super::monitor::start_monitor;
 use super::orders::{Answer, Kept, Launch, Orders, Task};
 use super::process::Handle;
 use super::record::{Network, Record};
 use super::state::{LOST, Run};
 use super::store::{BoxStore, RunDir};
-use super::{clock::WallTime, lines};
 use crate::oci::overlay;
 use crate::ports::listen::{Bound, ListenError, bind_all, rebind};
 
@@ -180,7 +179,7 @@ pub(crate) fn adopt(store: &BoxStore, record: &Record, run: &Run) -> Result<(), 
         match rebind(port) {
             Ok(again) => bound.push(again),
             // Somebody took it meanwhile. The box is worth more than the port.
-            Err(error) => note(store, record, &chain(&error)),
+            Err(error) => note(store, id, &chain(&error)),
         }
     }
     let (ports, sockets) = split(bound);
@@ -203,16 +202,6 @@ pub(crate) fn adopt(store: &BoxStore, record: &Record, run: &Run) -> Result<(), 
             code,
         }),
         Some((Answer::Exited(_), _)) | None => Err(BoxError::MonitorLost(record.name.clone())),
-    }
-}
-
-/// Says something in a box's log while it has no monitor.
-fn note(store: &BoxStore, record: &Record, text: &str) {
-    let (now, mut line) = (WallTime::now(), Vec::new());
-    lines::write(&note_of(text.to_owned(), now), &mut line);
-    if let Ok(mut log) = LogFile::open(store.dir(&record.id).path()) {
-        // A log that can't be written can't be told about itself either.
-        drop(log.append(&line, now));
     }
 }
 
