@@ -66,15 +66,17 @@ pub(crate) fn services(
         };
         accounts.check(service, &mut add);
         let path = service.env.get("PATH").map_or(path, String::as_str);
-        let missing = program::check(tree, path, &service.dir, &service.command)?;
-        missing
-            .into_iter()
-            .for_each(|problem| add("command", problem));
+        let mut commands = vec![("command", &service.command)];
         if let Some(Probe::Exec(words)) = service.health.as_ref().map(|health| &health.probe) {
-            let missing = program::check(tree, path, &service.dir, words)?;
-            missing
-                .into_iter()
-                .for_each(|problem| add("health", problem));
+            commands.push(("health", words));
+        }
+        for (key, words) in commands {
+            if is_in_volume(manifest, &service.dir, words) {
+                continue;
+            }
+            if let Some(problem) = program::check(tree, path, &service.dir, words)? {
+                add(key, problem);
+            }
         }
         for volume in &service.volumes {
             if let Some(problem) = volume_problem(tree, volume)? {
@@ -159,6 +161,20 @@ impl Accounts {
             add("group", refuse(error));
         }
     }
+}
+
+/// Whether a command lies in a volume: what is there is known only when it
+/// runs.
+fn is_in_volume(manifest: &Manifest, dir: &str, words: &[String]) -> bool {
+    let Some(name) = words.first().filter(|name| name.contains('/')) else {
+        return false;
+    };
+    let asked = Path::new(dir).join(name);
+    let mut volumes = manifest
+        .services
+        .iter()
+        .flat_map(|service| &service.volumes);
+    volumes.any(|volume| asked.starts_with(volume))
 }
 
 /// A working directory must be there, unless a volume brings it.

@@ -14,7 +14,7 @@ use nix::fcntl::AT_FDCWD;
 use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
 
-use crate::error::BuildError;
+use crate::error::{BuildError, FOLDER};
 
 /// Who a file belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -186,7 +186,7 @@ impl<'a> Filling<'a> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(BuildError::Target {
                 path: path.to_owned(),
-                reason: "a folder is in the way",
+                reason: FOLDER,
             });
         };
         let parent = self.folder(parent, owner)?;
@@ -195,13 +195,13 @@ impl<'a> Filling<'a> {
         if below.is_some_and(|entry| entry.metadata.kind == Kind::Directory) {
             return Err(BuildError::Target {
                 path,
-                reason: "a folder is in the way",
+                reason: FOLDER,
             });
         }
         match self.inside(&path).symlink_metadata() {
             Ok(found) if found.is_dir() => Err(BuildError::Target {
                 path,
-                reason: "a folder is in the way",
+                reason: FOLDER,
             }),
             Ok(_) => {
                 let removed = std::fs::remove_file(self.inside(&path));

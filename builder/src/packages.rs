@@ -171,6 +171,8 @@ impl Packages<'_> {
         let root = self.workspace.folder("apt")?;
         for name in [
             "etc",
+            "etc/apt.conf.d",
+            "etc/preferences.d",
             "lists",
             "lists/partial",
             "cache",

@@ -30,6 +30,9 @@ const SERVICES: &str = "\
     [service.probe]\n\
     command = \"/bin/sh\"\n\
     health = { exec = \"redis-cli ping\" }\n\
+    [service.brought]\n\
+    command = \"/data/plugin\"\n\
+    volumes = [\"/data\"]\n\
     [service.good]\n\
     command = \"sh -c 'exec sleep 1'\"\n\
     user = \"shop\"\n\
