@@ -399,6 +399,39 @@ mod tests {
         ];
         let all: Vec<String> = all.iter().map(shown).collect();
         insta::assert_snapshot!(all.join("\n"), @r#"
+        the build was stopped
+        cannot find the folder /p
+          help: give the folder with the holdall.toml: `holdall build DIR`
+        cannot find /p/holdall.toml
+          help: write one with `holdall new`
+        cannot build /p: the Dockerfile front end is not built yet
+          help: describe the image in a holdall.toml: `holdall new` writes one
+        cannot read /p: permission denied
+        2 errors in holdall.toml
+        holdall.toml:1:1: unknown key `frm`
+          |
+        1 | frm = 1
+          | ^^^
+          = help: did you mean `from`?
+        holdall.toml:1:1: unknown key `frm`
+          |
+        1 | frm = 1
+          | ^^^
+          = help: did you mean `from`?
+        the image has no name
+          help: write `name = "shop"` at the top of the holdall.toml, or give `-t NAME`
+        cannot name the image "Shop": image name "Shop" has upper-case letters
+        SOURCE_DATE_EPOCH is "now", not a number of seconds since 1970
+        cannot use /p: it is too long
+          help: delete it: the next build writes a new one
+        cannot write /p: permission denied
+        cannot use /p as a base: it has 2 images
+        cannot unpack the packages: cannot find mmdebstrap: install the package mmdebstrap
+          help: apt-get install mmdebstrap
+        the build was stopped
+        cannot use the package redis: it is another version
+        step run make failed: exit code 2
+          cc: no
           make: no
         cannot write /p into the image: no storage space
           help: the disk is full: `holdall rmi` removes images
@@ -409,6 +442,12 @@ mod tests {
         /p leads out of the context
         /p is neither a file nor a folder nor a link
         /p lies more than 256 folders deep
+        /p changed while it was built from
+        cannot read /p of the context: permission denied
+        the build was stopped
+        cannot make /p: permission denied
+        cannot lock /p: permission denied
+        cannot write /p: permission denied
         "#);
     }
 }

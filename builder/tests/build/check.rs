@@ -26,7 +26,7 @@ const SERVICES: &str = "\
     user = \"wbe\"\n\
     [service.volume]\n\
     command = \"/bin/sh\"\n\
-    volumes = [\"/etc/passwd\"]\n\
+    volumes = [\"/etc/group\"]\n\
     [service.probe]\n\
     command = \"/bin/sh\"\n\
     health = { exec = \"redis-cli ping\" }\n\
@@ -68,7 +68,7 @@ fn findings() {
                 "13:11: /bin/ls can't be run: it needs {loader}, which the image doesn't have"
             ),
             "16:8: cannot find user \"wbe\": /etc/passwd has no such name",
-            "19:11: /etc/passwd can't be a volume: it is a file in the image",
+            "19:11: /etc/group can't be a volume: it is a file in the image",
             "22:10: the image has no program \"redis-cli\" (in /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin)",
         ],
         "{error}"
