@@ -21,19 +21,20 @@ pub(crate) fn until_exit(
     boxes: &Boxes,
     record: &Record,
     started: &Started,
+    has_command: bool,
 ) -> Outcome {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let handle = signals.handle();
     let code = thread::scope(|scope| {
         scope.spawn(|| pass_on(context, record, signals.forever()));
-        let code = follow(boxes, record, started);
+        let code = follow(boxes, record, started, has_command);
         handle.close();
         code
     })?;
     Ok(code)
 }
 
-fn follow(boxes: &Boxes, record: &Record, started: &Started) -> Outcome {
+fn follow(boxes: &Boxes, record: &Record, started: &Started, has_command: bool) -> Outcome {
     let mut printer = log_line::Printer::new(false, Format::Table);
     let mut gone = false;
     let query = LogQuery {
@@ -42,10 +43,15 @@ fn follow(boxes: &Boxes, record: &Record, started: &Started) -> Outcome {
         tail: None,
     };
     boxes.logs(&record.id, &query, &mut |line| {
-        // A foreground command's streams stay apart, as the shell expects.
+        // Standard output is the command's alone where there is one, so that
+        // it can be piped; else it is the services'.
         let text = printer.line(line);
-        let own_error = line.service.is_none() && line.stream == Stream::Stderr;
-        if own_error || line.stream == Stream::Init {
+        let data = match (&line.service, line.stream) {
+            (_, Stream::Init) | (None, Stream::Stderr) => false,
+            (None, Stream::Stdout) => true,
+            (Some(_), Stream::Stdout | Stream::Stderr) => !has_command,
+        };
+        if !data {
             output::message(text.trim_end_matches('\n'));
         } else if !gone {
             // The box outlives its reader: stop it only when asked.

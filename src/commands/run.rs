@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use holdall_runtime::boxes::mounts::Volume;
-use holdall_runtime::boxes::{BoxName, CreateOptions, Network};
+use holdall_runtime::boxes::{BoxError, BoxName, CreateOptions, Network};
 use holdall_runtime::ports::Publish;
 
 use super::Outcome;
@@ -110,5 +110,15 @@ fn start(context: &Context, args: &Args) -> Outcome {
         output::data(&format!("{}\n", record.name))?;
         return Ok(exit::OK);
     }
-    attach::until_exit(context, &boxes, &record, &started)
+    let has_command = !args.command.is_empty();
+    let code = attach::until_exit(context, &boxes, &record, &started, has_command)?;
+    drop(started);
+    if args.rm {
+        // Its monitor removes it as well; whoever comes second finds it gone.
+        match boxes.remove(&record.id, true) {
+            Ok(()) | Err(BoxError::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(code)
 }

@@ -72,19 +72,15 @@ fn a_killed_monitor_is_replaced_and_the_port_ps_logs_and_stop_still_work() {
     assert!(listed.contains("exited (0)"), "{listed}");
 }
 
-/// The monitors of this root, by the name they run under.
+/// The monitors of this root's boxes, by the name they run under.
 fn monitors(env: &Env) -> Vec<u32> {
-    let root = env
-        .root()
-        .to_str()
-        .expect("a temporary path is UTF-8")
-        .to_owned();
-    let found = eventually("there is a monitor", LONG, || {
+    let ids = env.boxes();
+    eventually("there is a monitor", LONG, || {
         let mut found = Vec::new();
         for entry in fs::read_dir("/proc").expect("/proc can be read").flatten() {
             let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
             let line = String::from_utf8_lossy(&line);
-            if line.starts_with("holdall-monitor") && line.contains(&root) {
+            if line.starts_with("holdall-monitor") && ids.iter().any(|id| line.contains(id)) {
                 found.extend(
                     entry
                         .file_name()
@@ -98,8 +94,7 @@ fn monitors(env: &Env) -> Vec<u32> {
         } else {
             Ok(found)
         }
-    });
-    found
+    })
 }
 
 #[test]

@@ -6,10 +6,11 @@ use std::path::Path;
 
 use crate::eventually::{LONG, eventually};
 
-/// Processes that a story's environment marks: every process that `holdall`
-/// starts on the host carries its root in its environment or arguments.
-fn processes(root: &Path) -> Vec<String> {
-    let mark = root.as_os_str().as_encoded_bytes();
+/// Processes of the story: every process that `holdall` starts on the host
+/// carries its root or the id of its box in its environment or arguments.
+fn processes(root: &Path, ids: &BTreeSet<String>) -> Vec<String> {
+    let ids = ids.iter().map(|id| id.as_bytes());
+    let marks: Vec<&[u8]> = ids.chain([root.as_os_str().as_encoded_bytes()]).collect();
     let own = std::process::id();
     let mut found = Vec::new();
     let entries = fs::read_dir("/proc").expect("/proc can be read");
@@ -23,9 +24,10 @@ fn processes(root: &Path) -> Vec<String> {
         }
         let dir = entry.path();
         // A process may end between the look at /proc and at its files.
-        let marked = ["environ", "cmdline"]
-            .iter()
-            .any(|file| fs::read(dir.join(file)).is_ok_and(|bytes| contains(&bytes, mark)));
+        let marked = ["environ", "cmdline"].iter().any(|file| {
+            fs::read(dir.join(file))
+                .is_ok_and(|bytes| marks.iter().any(|mark| contains(&bytes, mark)))
+        });
         if marked {
             let line = fs::read_to_string(dir.join("cmdline")).unwrap_or_default();
             found.push(format!("process {pid}: {}", line.replace('\0', " ")));
@@ -117,7 +119,7 @@ fn walk_files(dir: &Path, see: &mut dyn FnMut(&Path)) {
 pub(crate) fn none_left(root: &Path, ids: &BTreeSet<String>) {
     // The kernel frees namespaces and cgroups a little after the last process.
     eventually("nothing is left behind", LONG / 6, || {
-        let mut left = processes(root);
+        let mut left = processes(root, ids);
         left.extend(mounts(root));
         left.extend(cgroups(ids));
         left.extend(files(root));
