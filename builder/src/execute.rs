@@ -20,7 +20,7 @@ use crate::error::BuildError;
 use crate::host;
 use crate::inspect::{self, Cached};
 use crate::layer::{Filling, Times, settle};
-use crate::plan::{Action, FINISH, Step};
+use crate::plan::{Action, FINISH, Step, UNLOCKED};
 use crate::prepare::Prepared;
 use crate::toml::Source;
 use crate::{Build, Progress};
@@ -160,6 +160,9 @@ impl Executor<'_> {
                 base::Taken::Layer(layer) => layer,
             },
             Action::Packages(names) => {
+                progress(Progress::Output {
+                    line: UNLOCKED.to_owned(),
+                });
                 let argv = run::apt_command(names);
                 run::run(self, &step.name, &argv, true, made, progress)?
             }

@@ -10,7 +10,7 @@ use crate::check::{self, Finding};
 use crate::config;
 use crate::error::BuildError;
 use crate::execute;
-use crate::plan::{Action, Plan, PlannedStep, Step};
+use crate::plan::{Action, Plan, PlannedStep, Step, UNLOCKED};
 use crate::prepare::Prepared;
 use crate::toml::Base;
 
@@ -97,7 +97,7 @@ pub(crate) fn plan(
     }
     let unlocked = |step: &Step| matches!(step.action, Action::Packages(_));
     if prepared.steps.layers.iter().any(unlocked) {
-        notes.push("packages upon a base come from its own mirror and are not locked".to_owned());
+        notes.push(UNLOCKED.to_owned());
     }
     Plan {
         tags,

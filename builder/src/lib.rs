@@ -51,7 +51,7 @@ pub use crate::check::Finding;
 pub use crate::context::ContextError;
 pub use crate::diff::DiffError;
 pub use crate::error::BuildError;
-pub use crate::lock::{Lock, LockError};
+pub use crate::lock::{Lock, LockError, Package};
 pub use crate::new_project::{NewError, new_project};
 pub use crate::plan::{Plan, PlannedStep};
 pub use crate::program::ProgramError;

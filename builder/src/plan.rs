@@ -27,6 +27,10 @@ pub(crate) const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") {
     "amd64"
 };
 
+/// What is said of packages that no lock holds.
+pub(crate) const UNLOCKED: &str =
+    "packages upon a base come from its own mirror and are not locked";
+
 /// What the words of a step of `run` are.
 pub(crate) const SHELL: [&str; 2] = ["/bin/sh", "-c"];
 
