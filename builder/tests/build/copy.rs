@@ -224,8 +224,8 @@ fn base() {
         Some("b")
     );
     // The base is another image now, and so is what is upon it.
-    write(&world.root.path().join("tiny/data/c"), b"new");
-    let _below = world.build(&world.root.path().join("tiny")).built();
+    write(&world.root.join("tiny/data/c"), b"new");
+    let _below = world.build(&world.root.join("tiny")).built();
     assert_ne!(world.build(&dir).built().image.digest, built.image.digest);
 
     edit(&dir, "\"tiny\"", "\"tinny\"");

@@ -16,9 +16,11 @@ pub(crate) const SERVICE: &str = "[service.a]\ncommand = \"/bin/busybox sleep 10
 
 /// A state root.
 pub(crate) struct World {
-    pub(crate) root: tempfile::TempDir,
+    pub(crate) root: PathBuf,
     pub(crate) dirs: Dirs,
     pub(crate) store: Store,
+    /// None where another process owns the folder.
+    _temporary: Option<tempfile::TempDir>,
 }
 
 /// What a build said and did.
@@ -60,19 +62,24 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 
 impl World {
     pub(crate) fn new() -> Self {
-        let root = tempfile::tempdir().unwrap();
-        let world = Self::at(&root.path().join("state"));
-        Self { root, ..world }
+        let temporary = tempfile::tempdir().unwrap();
+        let world = Self::at(&temporary.path().join("state"));
+        Self {
+            root: temporary.path().to_owned(),
+            _temporary: Some(temporary),
+            ..world
+        }
     }
 
-    /// Of a state root that is there, with a project folder of its own.
+    /// Of a state root that is another process's own.
     pub(crate) fn at(state: &Path) -> Self {
         let dirs = Dirs::under(state);
         let store = Store::open(&dirs.store(), &dirs.layers()).unwrap();
         Self {
-            root: tempfile::tempdir().unwrap(),
+            root: state.to_owned(),
             dirs,
             store,
+            _temporary: None,
         }
     }
 
@@ -151,7 +158,7 @@ impl World {
         assert!(left.is_empty(), "{left:?}");
         assert!(self.names().is_empty(), "{:?}", self.names());
         let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
-        let root = self.root.path().display().to_string();
+        let root = self.root.display().to_string();
         assert!(!mounts.contains(&root), "{mounts}");
     }
 
@@ -168,7 +175,7 @@ impl World {
     /// A project with these files; those whose content begins with `#!` are
     /// executable.
     pub(crate) fn project(&self, name: &str, files: &[(&str, &str)]) -> PathBuf {
-        let dir = self.root.path().join(name);
+        let dir = self.root.join(name);
         for (path, content) in files {
             write(&dir.join(path), content.as_bytes());
         }
