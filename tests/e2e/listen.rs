@@ -2,7 +2,6 @@
 //! the same load on the same service without it does, or this proves nothing.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
@@ -81,12 +80,9 @@ fn a_restart_with_listen_loses_no_request() {
 fn the_same_load_without_listen_loses_some() {
     let env = Env::new();
     shop::load(&env);
-    let source = shop::project();
     let dir = env.root().join("projects/bare");
-    std::fs::create_dir_all(env.root().join("projects")).expect("a folder below the root");
-    let copied = Command::new("cp").arg("-a").arg(&source).arg(&dir).status();
-    assert!(copied.expect("cp can be started").success());
-    let toml = std::fs::read_to_string(source.join("holdall.toml")).expect("the example");
+    shop::copy_project(&dir);
+    let toml = std::fs::read_to_string(dir.join("holdall.toml")).expect("the example");
     // The same image and services, but for the socket.
     let from = toml.find("[image]").expect("an [image]");
     let to = from + toml[from..].find("\n[service").expect("services");

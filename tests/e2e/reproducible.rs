@@ -57,9 +57,12 @@ fn two_cold_builds_in_two_stores_give_one_image() {
 fn two_cold_builds_of_the_shop_in_two_stores_give_one_image() {
     let here = Env::new();
     let there = Env::new();
-    let project = crate::shop::project();
+    let project = here.root().join("projects/shop");
+    crate::shop::copy_project(&project);
+    // The first build chooses the packages, the second takes those of the lock.
     let first = here
         .run(["build".as_ref(), "-q".as_ref(), project.as_os_str()])
         .ok();
+    assert!(project.join("holdall.lock").exists());
     assert_eq!(build_elsewhere(&there, &project), first);
 }

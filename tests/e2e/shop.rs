@@ -17,10 +17,16 @@ pub(crate) struct Shop {
     address: SocketAddr,
 }
 
-/// The folder of the example.
-#[must_use]
-pub(crate) fn project() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/shop")
+/// Copies the example into `dir`, so that its lock is written there and not
+/// into the source tree.
+pub(crate) fn copy_project(dir: &Path) {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/shop");
+    fs::create_dir_all(dir).expect("a folder");
+    for name in ["holdall.toml", "nginx.conf", "app"] {
+        let mut copy = Command::new("cp");
+        let done = copy.arg("-a").arg(source.join(name)).arg(dir).status();
+        assert!(done.expect("cp can be started").success());
+    }
 }
 
 /// An archive of the image. The root it is built in stays, as a user's would,
@@ -31,6 +37,8 @@ fn archive() -> PathBuf {
     // Stories run in processes of their own, several at once.
     let lock = File::create(dir.join("lock")).expect("a file below target");
     lock.lock().expect("the lock of the fixture");
+    let project = dir.join("project");
+    copy_project(&project);
     let holdall = |args: &[&std::ffi::OsStr]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_holdall"));
         let output = command
@@ -42,7 +50,7 @@ fn archive() -> PathBuf {
         assert!(output.status.success(), "holdall {args:?}: {err}");
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
-    let id = holdall(&["build".as_ref(), "-q".as_ref(), project().as_os_str()]);
+    let id = holdall(&["build".as_ref(), "-q".as_ref(), project.as_os_str()]);
     let hex = id.trim().trim_start_matches("sha256:").to_owned();
     let archive = dir.join(format!("{hex}.tar"));
     if !archive.exists() {
