@@ -250,13 +250,13 @@ impl Tree {
         );
         opened
             .map(File::from)
-            .map_err(|errno| error_of(&self.from.join(path), errno))
+            .map_err(|errno| error_of(&walk::below(&self.from, path), errno))
     }
 
     /// The error for a file that no longer holds what it did.
     pub(crate) fn changed(&self, path: &Path) -> ContextError {
         ContextError::Changed {
-            path: self.from.join(path),
+            path: walk::below(&self.from, path),
         }
     }
 }

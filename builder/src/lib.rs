@@ -169,10 +169,10 @@ pub fn build(build: &Build<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Bu
         None => {
             let workspace = cache.workspace()?;
             let executed = execute::run(build, &cache, &mut prepared, &workspace, progress)?;
-            prepared.settle_index(build);
             (executed.image, executed.ran, executed.cached)
         }
     };
+    prepared.settle_index(build);
     for tag in &tags {
         // Known already in an unchanged build, which then writes nothing.
         if build

@@ -38,7 +38,7 @@ impl Walk<'_> {
     pub(super) fn folder(&mut self, root: BorrowedFd<'_>) -> Result<(), ContextError> {
         let mut todo = vec![PathBuf::new()];
         while let Some(path) = todo.pop() {
-            let full = self.from.join(&path);
+            let full = below(self.from, &path);
             if path.components().count() > MAX_DEPTH {
                 return Err(ContextError::Deep { path: full });
             }
@@ -76,7 +76,7 @@ impl Walk<'_> {
         name: &OsStr,
         todo: &mut Vec<PathBuf>,
     ) -> Result<(), ContextError> {
-        let full = self.from.join(&path);
+        let full = below(self.from, &path);
         if self.own == Some(&full) {
             return Ok(());
         }
@@ -110,7 +110,7 @@ impl Walk<'_> {
 
     /// A file that is open, read unless the index knows it.
     pub(super) fn file(&mut self, path: &Path, file: &File) -> Result<Node, ContextError> {
-        let full = self.from.join(path);
+        let full = below(self.from, path);
         let now = host::file_clock();
         let stat = fstat(file).map_err(|errno| error_of(&full, errno))?;
         if kind(&stat) != SFlag::S_IFREG {
@@ -130,6 +130,16 @@ impl Walk<'_> {
             executable,
             content,
         })
+    }
+}
+
+/// `path` below `from`, which it is itself where `path` is empty: joining that
+/// would append a slash, and a file has no such name.
+pub(super) fn below(from: &Path, path: &Path) -> PathBuf {
+    if path.as_os_str().is_empty() {
+        from.to_owned()
+    } else {
+        from.join(path)
     }
 }
 
