@@ -29,8 +29,11 @@ pub(crate) struct Args {
     /// Set a variable: NAME=value, or NAME alone to take it from here
     #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
     env: Vec<EnvArg>,
-    /// Run as this user, USER[:GROUP], by name or number
-    #[arg(short, long)]
+    #[arg(
+        short,
+        long,
+        help = "Run as this user, USER[:GROUP], by name or number"
+    )]
     user: Option<String>,
     /// The working directory
     #[arg(short, long, value_name = "DIR")]

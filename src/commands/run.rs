@@ -28,8 +28,12 @@ pub(crate) struct Args {
     /// Stay in the background and print the box's name
     #[arg(short, long)]
     detach: bool,
-    /// Publish a port: [HOST-ADDRESS:][HOST-PORT:]BOX-PORT[/tcp]
-    #[arg(short, long = "publish", value_name = "PORT")]
+    #[arg(
+        short,
+        long = "publish",
+        value_name = "PORT",
+        help = "Publish a port: [HOST-ADDRESS:][HOST-PORT:]BOX-PORT[/tcp]"
+    )]
     publish: Vec<Publish>,
     /// Set a variable: NAME=value, or NAME alone to take it from here
     #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
@@ -49,8 +53,11 @@ pub(crate) struct Args {
     /// No writes to the image's files
     #[arg(long)]
     read_only: bool,
-    /// Run as this user, USER[:GROUP], by name or number
-    #[arg(short, long)]
+    #[arg(
+        short,
+        long,
+        help = "Run as this user, USER[:GROUP], by name or number"
+    )]
     user: Option<String>,
     /// Lay the [profile.NAME] of the holdall.toml over it
     #[arg(long, value_name = "NAME")]

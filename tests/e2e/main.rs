@@ -3,6 +3,7 @@
 //! Every story gets a root of its own ([`env::Env`]), and fails when it leaves
 //! a process, mount, cgroup, network namespace or file behind.
 #![forbid(unsafe_code)]
+#![expect(clippy::indexing_slicing, reason = "a missing key fails the story")]
 
 mod env;
 mod eventually;
