@@ -1,11 +1,12 @@
 //! The start of a box, in its monitor.
 
 use std::fs::File;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use nix::poll::PollFlags;
+use nix::sys::signal::Signal;
 
 use super::bury::clear;
 use super::clock::WallTime;
@@ -15,7 +16,8 @@ use super::orders::{Launch, Orders};
 use super::process::{Handle, wait_for};
 use super::state::{Identity, Life, Run};
 use super::store::BoxStore;
-use crate::oci::client::{Client, CreateOpts};
+use crate::oci::client::{Call, Client, ClientError, next_report};
+use crate::oci::report::Report;
 use crate::oci::state::Status;
 
 /// Starts the box; on an error nothing of it is left but its run folder.
@@ -48,32 +50,13 @@ fn attempt(
     let client = Client {
         state_root: store.dirs().runtime_state(),
     };
-    let null = File::open("/dev/null").map_err(BoxError::file("open", "/dev/null"))?;
-    let [stdout, stderr, log] = &launch.box_fifos;
+    let [_, _, log] = &launch.box_fifos;
     let handed = [launch.control.as_fd(), log.as_fd()];
-    let opts = CreateOpts {
-        pid_file: None,
-        console_socket: None,
-        preserve_fds: if orders.has_init { &handed } else { &[] },
-        rootfs: Some(launch.rootfs.as_fd()),
-        stdio: [null.as_fd(), stdout.as_fd(), stderr.as_fd()],
-    };
-    let bundle = store.run_dir(&orders.id).bundle();
-    let create = || client.create(id, &bundle, &opts);
-    let created = match create() {
-        // A failed create leaves nothing, so this is another's: of a monitor
-        // that was killed while its runtime process went on.
-        Err(_) if store.container(&orders.id).exists() => {
-            client
-                .delete(id, true)
-                .map_err(|cause| runtime(store, orders, "clear away", cause))?;
-            create()
-        }
-        other => other,
-    };
-    let created = created.map_err(|cause| runtime(store, orders, "create", cause))?;
+    let handed = if orders.has_init { &handed[..] } else { &[] };
+    let pid = create(&client, store, orders, launch, handed)
+        .map_err(|cause| runtime(store, orders, "create", cause))?;
     let gone = || BoxError::system("find the box's process")(std::io::ErrorKind::NotFound.into());
-    let pid = u32::try_from(created.pid).map_err(|_| gone())?;
+    let pid = u32::try_from(pid).map_err(|_| gone())?;
     let process = Identity::of(pid).map_err(BoxError::system("identify the box's process"))?;
     let handle = process
         .open()
@@ -100,6 +83,41 @@ fn attempt(
     Ok((run, handle))
 }
 
+/// [`Client::create`], but one that dies with this process: a runtime that
+/// outlived its monitor would make a container that nobody knows of.
+fn create(
+    client: &Client,
+    store: &BoxStore,
+    orders: &Orders,
+    launch: &Launch,
+    handed: &[BorrowedFd<'_>],
+) -> Result<i32, ClientError> {
+    let null = File::open("/dev/null").map_err(ClientError::Spawn)?;
+    let mut call = Call::new(Some(&client.state_root), "create");
+    let bundle = store.run_dir(&orders.id).bundle();
+    call.command.arg("--bundle").arg(bundle);
+    let count = handed.len().to_string();
+    call.command.arg("--preserve-fds").arg(count);
+    for fd in handed {
+        call.pass(*fd);
+    }
+    let rootfs = call.pass(launch.rootfs.as_fd()).to_string();
+    call.command.arg("--rootfs-fd").arg(rootfs);
+    let [stdout, stderr, _] = &launch.box_fifos;
+    let stdio = [null.as_fd(), stdout.as_fd(), stderr.as_fd()];
+    let (mut runtime, mut reports) =
+        call.spawn(&[orders.id.as_str()], stdio, Some(Signal::SIGKILL))?;
+    let report = next_report(&mut reports)?;
+    let status = runtime.wait().map_err(ClientError::Answer)?;
+    match report {
+        Some(Report::Created { pid }) if status.success() => Ok(pid),
+        Some(Report::Failed { message }) => Err(ClientError::Runtime(message)),
+        Some(Report::Created { .. } | Report::Exited { .. }) | None => {
+            Err(ClientError::Silent { status })
+        }
+    }
+}
+
 /// Where a monitor was killed between the two halves of a start, its successor
 /// does the second.
 pub(crate) fn start_if_waiting(store: &BoxStore, id: &BoxId) -> Result<(), BoxError> {
@@ -121,12 +139,7 @@ pub(crate) fn start_if_waiting(store: &BoxStore, id: &BoxId) -> Result<(), BoxEr
     }
 }
 
-fn runtime(
-    store: &BoxStore,
-    orders: &Orders,
-    verb: &'static str,
-    cause: crate::oci::client::ClientError,
-) -> BoxError {
+fn runtime(store: &BoxStore, orders: &Orders, verb: &'static str, cause: ClientError) -> BoxError {
     BoxError::Runtime {
         verb,
         name: name(store, &orders.id),

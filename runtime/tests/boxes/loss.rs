@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use holdall_protocol::Millis;
-use holdall_runtime::boxes::{BoxState, LOST};
+use holdall_runtime::boxes::{BoxId, BoxState, LOST};
 
 use crate::tests;
-use crate::world::{World, eventually, kill};
+use crate::world::{World, eventually, kill, processes};
 
 tests![
     a_killed_monitor_is_replaced_and_nothing_it_minded_is_lost,
@@ -15,6 +15,7 @@ tests![
     a_box_that_lost_both_is_minded_again_by_the_next_command,
     a_box_that_vanished_with_both_shows_as_exited_and_starts_again,
     a_monitor_killed_in_a_start_leaves_nothing_that_the_next_start_trips_over,
+    a_runtime_killed_in_a_start_leaves_nothing_that_the_next_start_trips_over,
     monitor_and_keeper_sleep_while_nothing_happens,
 ];
 
@@ -93,7 +94,7 @@ fn a_box_that_ends_while_its_monitor_is_replaced_keeps_its_code() {
 }
 
 /// Kills both in one go, so that neither sees the other's end.
-pub(crate) fn kill_both(world: &World, id: &holdall_runtime::boxes::BoxId) {
+pub(crate) fn kill_both(world: &World, id: &BoxId) {
     world.minder(KEEPER, id);
     world.minder(MONITOR, id);
     // A stopped process doesn't replace anybody.
@@ -162,17 +163,38 @@ fn a_box_that_vanished_with_both_shows_as_exited_and_starts_again() {
 }
 
 fn a_monitor_killed_in_a_start_leaves_nothing_that_the_next_start_trips_over() {
+    killed_in_a_start(|world, id| world.minders(MONITOR, id).first().copied());
+}
+
+fn a_runtime_killed_in_a_start_leaves_nothing_that_the_next_start_trips_over() {
+    killed_in_a_start(|_, id| {
+        let wanted =
+            |line: &str| line.starts_with("holdall-runtime\0") && line.contains(id.as_str());
+        processes(wanted).last().copied()
+    });
+}
+
+/// At whatever instant it is hit: before, in or after the start.
+fn killed_in_a_start(victim: impl Fn(&World, &BoxId) -> Option<i32>) {
     let world = World::new();
     let record = world.create(world.script(COUNTING));
-    // At whatever instant it is hit: before, in or after the start.
-    for _ in 0..12 {
+    for round in 0..12 {
         std::thread::scope(|scope| {
             let starting = scope.spawn(|| world.boxes.start(&record.id).is_ok());
-            eventually("a monitor, or a start that is over", || {
-                match world.minders(MONITOR, &record.id).first() {
-                    Some(pid) => {
-                        kill(*pid);
+            // Another instant each time.
+            let mut looks = 0;
+            eventually("a victim, or a start that is over", || {
+                match victim(&world, &record.id) {
+                    Some(pid) if looks >= round / 2 => {
+                        let pid = nix::unistd::Pid::from_raw(pid);
+                        // It may have ended by itself just now.
+                        let _: nix::Result<()> =
+                            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
                         true
+                    }
+                    Some(_) => {
+                        looks += 1;
+                        false
                     }
                     None => starting.is_finished(),
                 }
