@@ -7,7 +7,9 @@ use std::path::Path;
 use crate::eventually::{LONG, eventually};
 
 /// Processes of the story: every process that `holdall` starts on the host
-/// carries its root or the id of its box in its environment or arguments.
+/// carries its root or the id of its box in its environment or arguments, and
+/// every process in a box lies in the box's cgroup. A network namespace lives
+/// as long as one of them, for nothing of holdall binds one to a file.
 fn processes(root: &Path, ids: &BTreeSet<String>) -> Vec<String> {
     let ids = ids.iter().map(|id| id.as_bytes());
     let marks: Vec<&[u8]> = ids.chain([root.as_os_str().as_encoded_bytes()]).collect();
@@ -24,7 +26,7 @@ fn processes(root: &Path, ids: &BTreeSet<String>) -> Vec<String> {
         }
         let dir = entry.path();
         // A process may end between the look at /proc and at its files.
-        let marked = ["environ", "cmdline"].iter().any(|file| {
+        let marked = ["environ", "cmdline", "cgroup"].iter().any(|file| {
             fs::read(dir.join(file))
                 .is_ok_and(|bytes| marks.iter().any(|mark| contains(&bytes, mark)))
         });
@@ -112,6 +114,16 @@ fn walk_files(dir: &Path, see: &mut dyn FnMut(&Path)) {
     }
 }
 
+/// Everything of the story at `root`, whose boxes had `ids`, that is still
+/// there.
+fn left(root: &Path, ids: &BTreeSet<String>) -> Vec<String> {
+    let mut left = processes(root, ids);
+    left.extend(mounts(root));
+    left.extend(cgroups(ids));
+    left.extend(files(root));
+    left
+}
+
 /// Waits until nothing is left of the story at `root`, whose boxes had `ids`.
 ///
 /// # Panics
@@ -119,14 +131,68 @@ fn walk_files(dir: &Path, see: &mut dyn FnMut(&Path)) {
 pub(crate) fn none_left(root: &Path, ids: &BTreeSet<String>) {
     // The kernel frees namespaces and cgroups a little after the last process.
     eventually("nothing is left behind", LONG / 6, || {
-        let mut left = processes(root, ids);
-        left.extend(mounts(root));
-        left.extend(cgroups(ids));
-        left.extend(files(root));
+        let left = left(root, ids);
         if left.is_empty() {
             Ok(())
         } else {
             Err(left.join("\n"))
         }
     });
+}
+
+#[test]
+fn the_harness_sees_a_process_a_mount_a_cgroup_and_a_file() {
+    use std::process::{Command, Stdio};
+
+    let dir = tempfile::Builder::new()
+        .prefix("holdall-leak-")
+        .tempdir()
+        .expect("a folder");
+    let root = dir.path();
+    let id = format!("leak{}", std::process::id());
+    let ids = BTreeSet::from([id.clone()]);
+    assert_eq!(left(root, &ids), Vec::<String>::new());
+    let sees = |what: &str| {
+        let left = left(root, &ids);
+        assert!(
+            left.iter().any(|line| line.starts_with(what)),
+            "{what} in {left:?}"
+        );
+    };
+
+    let mut child = Command::new("cat");
+    let mut child = child
+        .env("HOLDALL_ROOT", root)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("cat");
+    sees("process");
+    drop(child.stdin.take());
+    assert!(child.wait().expect("it ends").success());
+
+    let point = root.join("mnt");
+    fs::create_dir(&point).expect("a folder");
+    let run = |program: &str, args: &[&str]| {
+        let done = Command::new(program).args(args).arg(&point).status();
+        assert!(done.expect("it can be started").success());
+    };
+    run("mount", &["-t", "tmpfs", "holdall-leak"]);
+    sees("mount");
+    run("umount", &[]);
+
+    let table = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo can be read");
+    let cgroup = table
+        .lines()
+        .find(|line| line.contains(" - cgroup"))
+        .expect("a hierarchy");
+    let cgroup = Path::new(cgroup.split(' ').nth(4).expect("a mount point")).join(&id);
+    fs::create_dir(&cgroup).expect("a cgroup");
+    sees("cgroup");
+    fs::remove_dir(&cgroup).expect("an empty cgroup");
+
+    fs::create_dir_all(root.join("run/boxes/x")).expect("a folder");
+    sees("file");
+    fs::remove_dir(root.join("run/boxes/x")).expect("an empty folder");
+    fs::create_dir_all(root.join("cache/tmp-x")).expect("a folder");
+    sees("half-made");
 }

@@ -10,6 +10,7 @@ use super::error::BoxError;
 use super::files::make_private;
 use super::mounts::{BoxMount, MountSource, Volume, merge};
 use super::name::BoxName;
+use super::profile;
 use super::record::{GRACE_LABEL, Network, RECORD_VERSION, Record};
 use super::store::{BoxStore, Draft};
 use super::volumes::fill;
@@ -73,6 +74,11 @@ pub(crate) fn create(
         {
             return Err(BoxError::BindMissing { path: path.clone() });
         }
+    }
+    if plan.has_init
+        && let Some(profile) = &options.profile
+    {
+        profile::check(images, &options.image, &options.image_name, profile)?;
     }
     let draft = store.draft()?;
     make_volumes(store, images, &draft, &options, &plan.mounts)?;

@@ -93,6 +93,25 @@ pub enum BoxError {
         #[source]
         cause: Box<StoreError>,
     },
+    /// The image's services have no such profile.
+    #[error("cannot use profile {profile:?}: image {image} has none of that name")]
+    UnknownProfile {
+        /// The image.
+        image: String,
+        /// What was asked for.
+        profile: String,
+        /// One that was probably meant.
+        near: Option<String>,
+    },
+    /// The image's services can't be read.
+    #[error("cannot read the services of image {image}")]
+    Services {
+        /// The image.
+        image: String,
+        /// Why.
+        #[source]
+        cause: TreeError,
+    },
     /// The image's layers can't be unpacked.
     #[error("cannot unpack image {image}")]
     Unpack {
@@ -260,6 +279,10 @@ impl BoxError {
                 ..
             } => Some(format!("did you mean {name:?}?")),
             Self::NotFound { similar: None, .. } => Some("see `holdall ps -a`".into()),
+            Self::UnknownProfile { near, .. } => Some(match near {
+                Some(name) => format!("did you mean {name:?}?"),
+                None => "its holdall.toml lists them as [profile.NAME]".into(),
+            }),
             Self::Ambiguous { .. } => Some("write more of the id, or the name".into()),
             Self::NameInUse { name, .. } => Some(format!(
                 "take another with --name, or `holdall rm {name}` first"
@@ -378,6 +401,11 @@ mod tests {
                 name: name(),
                 by: id,
             },
+            BoxError::UnknownProfile {
+                image: "shop".into(),
+                profile: "prodution".into(),
+                near: Some("production".into()),
+            },
             BoxError::NotRoot,
             BoxError::UdpNotBuilt("53/udp".into()),
             BoxError::PortInUse {
@@ -459,6 +487,7 @@ mod tests {
                 "cannot find box \"shup\" | did you mean \"shop\"?",
                 "cannot tell which box \"a\" means: 2 ids begin with it | write more of the id, or the name",
                 "cannot name the box \"shop\": the name is in use by box 0123456789ab | take another with --name, or `holdall rm shop` first",
+                "cannot use profile \"prodution\": image shop has none of that name | did you mean \"production\"?",
                 "cannot run boxes without root | try again with sudo",
                 "cannot publish 53/udp: UDP ports are not built yet",
                 "cannot publish port 127.0.0.1:80 of box shop: it is in use | `ss -ltnp 'sport = :80'` shows which program has it",

@@ -34,6 +34,7 @@ pub mod mounts;
 mod name;
 mod orders;
 mod process;
+mod profile;
 mod pump;
 mod record;
 mod session;
@@ -303,8 +304,7 @@ impl Boxes {
             return Ok(state(life.as_ref(), observed));
         }
         // Another command that is at it does this too.
-        let path = self.store.dir(&record.id).lock();
-        if let Some(lock) = Lock::attempt(&path).map_err(BoxError::file("lock", &path))? {
+        if let Some(lock) = self.store.try_lock(&record.id)? {
             self.care(record, &lock)?;
         }
         self.look(record)

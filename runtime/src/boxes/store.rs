@@ -302,13 +302,13 @@ impl BoxStore {
     /// Takes the lock of a box that is there.
     pub(crate) fn lock(&self, id: &BoxId) -> Result<Lock, BoxError> {
         let path = self.dir(id).lock();
-        Lock::wait(&path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => BoxError::NotFound {
-                name: id.to_string(),
-                similar: None,
-            },
-            _ => BoxError::file("lock", &path)(error),
-        })
+        Lock::wait(&path).map_err(|error| not_locked(id, &path, error))
+    }
+
+    /// The same, but `None` where another holds it.
+    pub(crate) fn try_lock(&self, id: &BoxId) -> Result<Option<Lock>, BoxError> {
+        let path = self.dir(id).lock();
+        Lock::attempt(&path).map_err(|error| not_locked(id, &path, error))
     }
 
     /// Removes a box that doesn't run and whose lock the caller holds: it is
@@ -358,6 +358,18 @@ impl BoxStore {
             drop(locked);
         }
         Ok(())
+    }
+}
+
+/// A box whose folder is gone can't be locked: `--rm` or another command was
+/// quicker.
+fn not_locked(id: &BoxId, path: &Path, error: io::Error) -> BoxError {
+    match error.kind() {
+        io::ErrorKind::NotFound => BoxError::NotFound {
+            name: id.to_string(),
+            similar: None,
+        },
+        _ => BoxError::file("lock", path)(error),
     }
 }
 
