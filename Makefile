@@ -11,8 +11,10 @@ BUILD_PACKAGES := gcc libc6-dev
 RUN_PACKAGES   := mmdebstrap debian-archive-keyring
 DEMO_PACKAGES  := curl
 TEST_PACKAGES  := strace busybox-static python3 skopeo umoci
+# What `make bench` measures holdall beside.
+BENCH_PACKAGES := util-linux busybox-static tini dumb-init catatonit crun runc podman buildah umoci supervisor s6 runit
 
-.PHONY: help demo test check build setup setup-test clean
+.PHONY: help demo test check bench build setup setup-test clean
 
 help:
 	@sed -n '1,4s/^# \{0,1\}//p' Makefile
@@ -48,6 +50,13 @@ check: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
+
+# The same work beside the peers, into docs/benchmarks.md. Asserts nothing.
+# `make bench ONLY="bundle logs"` measures only these again.
+bench: build
+	@$(call install,$(BENCH_PACKAGES))
+	cargo build -p holdall-init --profile init --locked --quiet
+	cargo run --release --locked --quiet -p holdall-bench -- $(ONLY)
 
 clean:
 	cargo clean

@@ -1,0 +1,83 @@
+//! The machine and the versions, for the page.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use crate::process;
+use crate::world::World;
+
+/// The first three numbers of `/proc/loadavg`.
+pub(crate) fn load() -> Result<String> {
+    let text = fs::read_to_string("/proc/loadavg").context("cannot read /proc/loadavg")?;
+    Ok(text.split(' ').take(3).collect::<Vec<_>>().join(" "))
+}
+
+/// `YYYY-MM-DD HH:MM`, UTC.
+pub(crate) fn date() -> Result<String> {
+    let seconds = crate::clock::wall_seconds().context("cannot read the clock")?;
+    let text = process::output(Command::new("date").args([
+        "-u",
+        "-d",
+        &format!("@{seconds}"),
+        "+%Y-%m-%d %H:%M",
+    ]))?;
+    Ok(text.trim().to_owned())
+}
+
+/// Processor, memory and kernel in one line.
+pub(crate) fn hardware() -> Result<String> {
+    let cpus = fs::read_to_string("/proc/cpuinfo").context("cannot read /proc/cpuinfo")?;
+    let model = field(&cpus, "model name").unwrap_or("unknown processor");
+    let count = cpus.lines().filter(|l| l.starts_with("processor")).count();
+    let memory = fs::read_to_string("/proc/meminfo").context("cannot read /proc/meminfo")?;
+    let kib: u64 = field(&memory, "MemTotal")
+        .and_then(|v| v.split(' ').next()?.parse().ok())
+        .context("/proc/meminfo has no MemTotal")?;
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").context("no kernel release")?;
+    let v1 = fs::metadata("/sys/fs/cgroup/memory").is_ok();
+    Ok(format!(
+        "{model}, {count} CPUs, {} GB, Linux {}, cgroup {}",
+        kib / 1_000_000,
+        kernel.trim(),
+        if v1 { "v1 (hybrid)" } else { "v2" }
+    ))
+}
+
+fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    Some(line.split_once(':')?.1.trim())
+}
+
+/// The versions of what is measured: ours by commit, the peers by package.
+pub(crate) fn versions(world: &World) -> Result<Vec<(String, String)>> {
+    let commit = process::output(Command::new("git").arg("-C").arg(&world.notes).args([
+        "log",
+        "-1",
+        "--format=%h",
+    ]));
+    let mut found = vec![(
+        "holdall".to_owned(),
+        commit.map_or_else(|_| "unknown".to_owned(), |c| format!("commit {}", c.trim())),
+    )];
+    for package in [
+        "tini",
+        "dumb-init",
+        "catatonit",
+        "crun",
+        "runc",
+        "podman",
+        "buildah",
+        "umoci",
+        "supervisor",
+        "s6",
+        "runit",
+    ] {
+        let query = ["-W", "-f=${Version}", package];
+        if let Ok(version) = process::output(Command::new("dpkg-query").args(query)) {
+            found.push((package.to_owned(), version));
+        }
+    }
+    Ok(found)
+}
