@@ -150,12 +150,12 @@ fn strings(value: Option<&Value>) -> Vec<&str> {
 }
 
 /// The hugetlb controller, mounted while this lives where the host had not.
-struct Hugetlb {
+pub(super) struct Hugetlb {
     ours: bool,
 }
 
 impl Hugetlb {
-    fn mount() -> Result<Self> {
+    pub(super) fn mount() -> Result<Self> {
         let controllers = fs::read_to_string("/proc/cgroups").unwrap_or_default();
         let v1 = fs::metadata("/sys/fs/cgroup/memory").is_ok();
         let known = controllers.lines().any(|line| line.starts_with("hugetlb"));

@@ -6,6 +6,7 @@ use crate::measure::{Group, Row};
 use crate::world::World;
 
 mod bundle;
+mod images;
 mod logs;
 mod orphans;
 mod respawn;
@@ -19,9 +20,11 @@ pub(crate) type Run = fn(&World) -> Result<Group>;
 pub(crate) const ALL: &[(&str, Run)] = &[
     ("orphans", orphans::run),
     ("bundle", bundle::run),
+    ("image", images::run),
     ("services", services::run),
     ("respawn", respawn::run),
     ("logs", logs::run),
+    ("rebuild", images::rebuild),
 ];
 
 /// A group as its file knows it; who runs it adds when, and under what load.
