@@ -89,7 +89,8 @@ Usage: /init health [--started|--ready|--live]
 
   --started   have all essential services been ready once?
   --ready     are all essential services ready now?
-  --live      does init answer, and was no essential service given up?
+  --live      does init answer, and is no essential service given up, or hung
+              where on_unhealthy is ignore?
 
 Without an option: --ready until the box was ready for the first time, --live
 from then on, so that an engine that kills what is unhealthy does not fight a

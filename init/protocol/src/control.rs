@@ -130,7 +130,8 @@ pub enum HealthKind {
     Started,
     /// Are all essential services ready now?
     Ready,
-    /// Does init answer, and has no essential service been given up?
+    /// Does init answer, and is no essential service given up, or hung where
+    /// init was told to leave it alone?
     Live,
     /// `Ready` until the first time ready, `Live` after.
     Auto,

@@ -89,25 +89,44 @@ impl Supervisor {
             1 => ", and 1 other is not ready".to_owned(),
             more => format!(", and {more} others are not ready"),
         };
-        let words = first
+        Err(format!("{}{more}", self.holding_up(first)))
+    }
+
+    /// A restarting service is alive; so is a given-up one that is not
+    /// essential. Else init and the engine would fight. One that hangs and
+    /// that init was told to leave alone is for the engine.
+    fn liveness(&self) -> Result<(), String> {
+        for instance in &self.services {
+            if !instance.policy.essential {
+                continue;
+            }
+            match instance.state.reported() {
+                Reported::Fatal => {
+                    return Err(format!("`{}` was given up", self.name(instance.id)));
+                }
+                Reported::Unhealthy if !instance.ends() => return Err(self.holding_up(instance)),
+                Reported::Unhealthy
+                | Reported::Waiting
+                | Reported::Starting
+                | Reported::Ready
+                | Reported::Stopping
+                | Reported::Backoff
+                | Reported::Exited
+                | Reported::Stopped => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Which service, in what state, and why.
+    fn holding_up(&self, instance: &Instance) -> String {
+        let words = instance
             .message
             .as_ref()
             .map(|words| format!(" ({words})"))
             .unwrap_or_default();
-        let state = word(first.state.reported());
-        Err(format!("`{}` is {state}{words}{more}", self.name(first.id)))
-    }
-
-    /// A restarting service is alive; so is a given-up one that is not
-    /// essential. Else init and the engine would fight.
-    fn liveness(&self) -> Result<(), String> {
-        let given_up = |instance: &&Instance| {
-            instance.policy.essential && instance.state.reported() == Reported::Fatal
-        };
-        match self.services.iter().find(given_up) {
-            None => Ok(()),
-            Some(instance) => Err(format!("`{}` was given up", self.name(instance.id))),
-        }
+        let state = word(instance.state.reported());
+        format!("`{}` is {state}{words}", self.name(instance.id))
     }
 
     /// A service's name.

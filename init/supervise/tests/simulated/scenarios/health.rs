@@ -80,8 +80,17 @@ fn unhealthy_may_be_ignored_and_ends_with_the_next_good_answer() {
         world.status("app").message.as_deref(),
         Some("connection refused")
     );
+    let hangs = Err("`app` is unhealthy (connection refused)".to_owned());
+    for kind in [HealthKind::Live, HealthKind::Auto] {
+        assert_eq!(
+            world.supervisor.health(kind),
+            hangs,
+            "for the engine to act"
+        );
+    }
     world.program("app").healthy = (0, u64::MAX);
     world.run_for(1100);
+    assert_eq!(world.supervisor.health(HealthKind::Auto), Ok(()));
     assert_eq!(
         (world.state("app"), world.spawns("app").len()),
         (State::Ready, 1)
