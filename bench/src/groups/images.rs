@@ -31,15 +31,23 @@ appends a line to one of the 20,000 before each build, outside the time. The ima
 is in the store after each, unpacked or not, without an archive written. podman
 build is buildah's code, and only measured on the small one.";
 
+/// Files of the large image.
+pub(super) const FILES: usize = 20_000;
+
 /// Where a store of podman and buildah lies while this lives.
-struct Store {
+pub(super) struct Store {
     dir: PathBuf,
 }
 
 impl Store {
     fn new(world: &World) -> Result<Self> {
-        let dir = world.dir("containers")?;
-        Ok(Self { dir })
+        Ok(Self::at(&world.dir("containers")?))
+    }
+
+    pub(super) fn at(dir: &Path) -> Self {
+        Self {
+            dir: dir.to_owned(),
+        }
     }
 
     fn command(&self, program: &str) -> Command {
@@ -53,7 +61,7 @@ impl Store {
         command
     }
 
-    fn podman(&self) -> Command {
+    pub(super) fn podman(&self) -> Command {
         let mut command = self.command("podman");
         command.args(["--cgroup-manager", "cgroupfs", "--events-backend", "file"]);
         command
@@ -66,6 +74,17 @@ impl Drop for Store {
         // can't be removed then shows.
         umount2(&self.dir.join("root/overlay"), MntFlags::MNT_DETACH).ok();
     }
+}
+
+/// podman's `run` of the image `bench`.
+pub(super) fn podman_run(store: &Store, runtime: &str) -> Command {
+    let mut command = store.podman();
+    command
+        .args(["--runtime", runtime, "run", "--rm", "--network", "none"])
+        .args(["--ulimit", "nofile=1024:1024"])
+        .args(["--ulimit", "nproc=4096:4096"])
+        .args(["bench", "/bin/true"]);
+    command
 }
 
 /// holdall with its own store.
@@ -97,15 +116,7 @@ pub(super) fn run(world: &World) -> Result<Group> {
             contestants.push(Contestant {
                 who,
                 budget: Some(0.1),
-                run: Box::new(move || {
-                    let mut command = store.podman();
-                    command
-                        .args(["--runtime", runtime, "run", "--rm", "--network", "none"])
-                        .args(["--ulimit", "nofile=1024:1024"])
-                        .args(["--ulimit", "nproc=4096:4096"])
-                        .args(["bench", "/bin/true"]);
-                    timed(&mut command, dir)
-                }),
+                run: Box::new(move || timed(&mut podman_run(store, runtime), dir)),
             });
         }
     }
@@ -122,7 +133,7 @@ pub(super) fn run(world: &World) -> Result<Group> {
 
 pub(super) fn rebuild(world: &World) -> Result<Group> {
     let small = &project(world, "small", 0)?;
-    let large = &project(world, "large", 20_000)?;
+    let large = &project(world, "large", FILES)?;
     let changed = &large.join("app/d000/f000");
     let store = &Store::new(world)?;
     let dir = &world.dir("said")?;
@@ -204,7 +215,7 @@ fn append(path: &Path) -> Result<()> {
 }
 
 /// A folder with the same image for both: holdall.toml and Dockerfile.
-fn project(world: &World, name: &str, files: usize) -> Result<PathBuf> {
+pub(super) fn project(world: &World, name: &str, files: usize) -> Result<PathBuf> {
     let dir = world.dir(name)?;
     let write = |name: &str, text: &str| {
         let path = dir.join(name);

@@ -12,6 +12,7 @@ mod orphans;
 mod respawn;
 mod services;
 mod supervisors;
+mod unpack;
 
 /// Measures one group.
 pub(crate) type Run = fn(&World) -> Result<Group>;
@@ -25,6 +26,7 @@ pub(crate) const ALL: &[(&str, Run)] = &[
     ("respawn", respawn::run),
     ("logs", logs::run),
     ("rebuild", images::rebuild),
+    ("unpack", unpack::run),
 ];
 
 /// A group as its file knows it; who runs it adds when, and under what load.
