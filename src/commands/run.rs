@@ -113,6 +113,11 @@ fn start(context: &Context, args: &Args) -> Outcome {
             return Err(failure);
         }
     };
+    if args.network == Network::Host && !args.publish.is_empty() {
+        output::message(
+            "note: with --network host the services' ports are the host's; -p does nothing",
+        );
+    }
     if args.detach {
         output::data(&format!("{}\n", record.name))?;
         return Ok(exit::OK);
