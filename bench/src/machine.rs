@@ -50,18 +50,21 @@ fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     Some(line.split_once(':')?.1.trim())
 }
 
-/// The versions of what is measured: ours by commit, the peers by package.
-pub(crate) fn versions(world: &World) -> Result<Vec<(String, String)>> {
-    let commit = process::output(Command::new("git").arg("-C").arg(&world.notes).args([
-        "log",
-        "-1",
-        "--format=%h",
-    ]));
-    let mut found = vec![(
-        "holdall".to_owned(),
-        commit.map_or_else(|_| "unknown".to_owned(), |c| format!("commit {}", c.trim())),
-    )];
-    for package in [
+/// The commit that `make bench` has just built, marked where files differ from
+/// it.
+pub(crate) fn commit(world: &World) -> Result<String> {
+    let text = process::output(Command::new("git").arg("-C").arg(&world.notes).args([
+        "describe",
+        "--always",
+        "--dirty=, with changes",
+        "--exclude=*",
+    ]))?;
+    Ok(text.trim().to_owned())
+}
+
+/// The versions of the peers, by package.
+pub(crate) fn versions() -> Vec<String> {
+    let packages = [
         "tini",
         "dumb-init",
         "catatonit",
@@ -73,11 +76,12 @@ pub(crate) fn versions(world: &World) -> Result<Vec<(String, String)>> {
         "supervisor",
         "s6",
         "runit",
-    ] {
+    ];
+    let version = |package: &str| {
         let query = ["-W", "-f=${Version}", package];
-        if let Ok(version) = process::output(Command::new("dpkg-query").args(query)) {
-            found.push((package.to_owned(), version));
-        }
-    }
-    Ok(found)
+        // One that is not installed is not measured either.
+        let version = process::output(Command::new("dpkg-query").args(query)).ok()?;
+        Some(format!("{package} {version}"))
+    };
+    packages.into_iter().filter_map(version).collect()
 }

@@ -59,6 +59,7 @@ fn measure_all(wanted: &[OsString]) -> Result<()> {
         let before = machine::load()?;
         let mut group = run(&world).context(*slug)?;
         group.load = (before, machine::load()?);
+        group.commit = machine::commit(&world)?;
         group.date = machine::date()?;
         group.slug = (*slug).to_owned();
         page::keep(&world, &group)?;

@@ -111,6 +111,8 @@ pub(crate) struct Group {
     pub(crate) rows: Vec<Row>,
     /// `/proc/loadavg`'s first three numbers, before and after.
     pub(crate) load: (String, String),
+    /// Of which holdall.
+    pub(crate) commit: String,
     /// When, `YYYY-MM-DD HH:MM` UTC.
     pub(crate) date: String,
 }

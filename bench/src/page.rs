@@ -31,11 +31,8 @@ pub(crate) fn keep(world: &World, group: &Group) -> Result<()> {
 pub(crate) fn write(world: &World) -> Result<()> {
     let mut page = HEAD.to_owned();
     page.push_str(&format!("\n{}.\n\n", machine::hardware()?));
-    let versions: Vec<String> = machine::versions(world)?
-        .into_iter()
-        .map(|(name, version)| format!("{name} {version}"))
-        .collect();
-    page.push_str(&format!("Versions: {}.\n", versions.join(", ")));
+    let versions = machine::versions().join(", ");
+    page.push_str(&format!("Peers: {versions}.\n"));
     for (slug, _) in groups::ALL {
         let path = world.results.join(format!("{slug}.json"));
         let Ok(text) = fs::read(&path) else {
@@ -61,9 +58,10 @@ fn section(page: &mut String, world: &World, group: &Group) -> Result<()> {
     let Group { title, method, .. } = group;
     let (before, after) = &group.load;
     page.push_str(&format!(
-        "\n## {title}\n\n![{title}]({picture})\n\n{}\n\nMeasured {} UTC; load average {before} before, {after} after.\n",
+        "\n## {title}\n\n![{title}]({picture})\n\n{}\n\nMeasured {} UTC with holdall at {}; load average {before} before, {after} after.\n",
         method.trim(),
-        group.date
+        group.date,
+        group.commit
     ));
     for row in &group.rows {
         table(page, row);
@@ -147,7 +145,8 @@ fn line(row: &Row, entry: &Entry, ours: Option<f64>) -> String {
         let Some(ratio) = ratio else {
             return cells + " – | | |\n";
         };
-        write!(cells, " {ratio:.2} × |").ok();
+        let digits = if ratio < 0.1 { 3 } else { 2 };
+        write!(cells, " {ratio:.digits$} × |").ok();
         let behind = if kept(ratio, 1.0) {
             ""
         } else {

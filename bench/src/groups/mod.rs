@@ -41,6 +41,7 @@ fn group(title: &str, method: &str, commands: &[(&str, &str)], rows: Vec<Row>) -
             .collect(),
         rows,
         load: (String::new(), String::new()),
+        commit: String::new(),
         date: String::new(),
     }
 }

@@ -16,8 +16,8 @@ use crate::world::World;
 const METHOD: &str = "\
 Each supervisor is PID 1 of a new pid namespace and has 100 services: one static
 program that says it runs and sleeps. *Start* is from the start of `unshare` to
-the moment the last service's own code runs, by the services' own clock; *stop*
-from TERM to the end of the last process of the namespace. The kernel ends a
+the moment the last service's own code runs, by the services' own clock; *stop*,
+a second later, from TERM to the end of the last process of the namespace. The kernel ends a
 namespace with its PID 1, so stop is short for one that does not wait for its
 services; runit, whose runsvdir ignores TERM, is left out there. s6 and runit
 start the program itself, not a shell script. Memory and wake-ups are the sum over
@@ -133,6 +133,7 @@ fn boot(world: &World, who: Supervisor, push: Push<'_>) -> Result<f64> {
     let dir = fresh()?;
     let (running, took) = up(world, who, dir.path())?;
     if who != Supervisor::Runit {
+        clock::pass(Duration::from_secs(1));
         push(STOP, who, running.stop()?);
     }
     Ok(took)
