@@ -212,13 +212,17 @@ impl Drop for Place {
     }
 }
 
-/// Every mount point of this thread's namespace, but for the handle that dockerd
-/// keeps on the host's network for its own life.
+/// What an engine keeps for its own life: dockerd a handle on the host's
+/// network, podman its store as a mount on itself.
+const OF_ENGINES: [&str; 2] = ["/docker/exec/netns/default", "/podman/root/overlay"];
+
+/// Every mount point of this thread's namespace, but for [`OF_ENGINES`].
 fn mounts() -> BTreeSet<String> {
     let table = fs::read_to_string("/proc/thread-self/mountinfo").expect("mountinfo can be read");
     let points = table.lines().filter_map(|line| line.split(' ').nth(4));
-    let points = points.filter(|point| !point.ends_with("/docker/exec/netns/default"));
-    points.map(str::to_owned).collect()
+    let of_engine = |point: &&str| OF_ENGINES.iter().any(|end| point.ends_with(end));
+    let others = points.filter(|point| !of_engine(point));
+    others.map(str::to_owned).collect()
 }
 
 fn command_line(pid: i32) -> String {

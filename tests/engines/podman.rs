@@ -117,11 +117,8 @@ impl Engine for Podman<'_> {
 impl Drop for Podman<'_> {
     fn drop(&mut self) {
         let removed = self.call(["rm", "-fa", "-t", "1"]);
-        // Podman's store is a mount on itself until told otherwise.
-        let unmounted = self.call(["system", "prune", "-af"]);
         if !std::thread::panicking() {
             let _ids = removed.ok();
-            let _ids = unmounted.ok();
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::engine::{Engine, Runtime};
 use crate::env::free_port;
 use crate::eventually::{LONG, eventually};
 use crate::http;
-use crate::place::Place;
+use crate::place::{Place, ran};
 use crate::podman::Podman;
 
 /// Three services that each say in their own log when they are told to end:
@@ -138,4 +138,32 @@ fn under_containerd() {
 fn under_containerd_on_our_runtime() {
     let place = Place::new();
     story(&place, |place| Containerd::new(place, Runtime::Holdall));
+}
+
+/// Docker and podman read the runtime's words to choose their exit code.
+fn no_such_entrypoint(start: impl Fn(&[&str]) -> i32) {
+    assert_eq!(
+        start(&["--rm", "--entrypoint", "no-such-program", "trio"]),
+        127
+    );
+    assert_eq!(start(&["--rm", "--entrypoint", "/etc/passwd", "trio"]), 126);
+}
+
+#[test]
+fn a_program_that_is_not_there_is_127_and_one_that_cannot_run_126() {
+    let place = Place::new();
+    let archive = place.archive("trio", &services(free_port(), free_port()));
+    for runtime in [Runtime::Runc, Runtime::Holdall] {
+        let docker = Docker::new(&place, runtime);
+        docker.load(&archive);
+        let before = place.baseline();
+        no_such_entrypoint(|flags| ran(&mut docker.run_command(flags)).code);
+        place.until_back_to(&before);
+        drop(docker);
+        let podman = Podman::new(&place, runtime);
+        podman.load(&archive);
+        let before = place.baseline();
+        no_such_entrypoint(|flags| ran(&mut podman.run_command(flags)).code);
+        place.until_back_to(&before);
+    }
 }

@@ -356,7 +356,11 @@ pub(crate) const NOT_FOUND: u8 = 127;
 /// these are its own (`oci::program`).
 pub(crate) fn code_of(cause: &ClientError) -> u8 {
     match cause {
-        ClientError::Runtime(words) if words.contains(": not found in the container") => NOT_FOUND,
+        ClientError::Runtime(words)
+            if words.contains(": executable file not found in the container") =>
+        {
+            NOT_FOUND
+        }
         ClientError::Runtime(words) if words.contains(": cannot be run") => NOT_EXECUTABLE,
         _ => FAILED,
     }
@@ -523,7 +527,7 @@ mod tests {
             cause: ClientError::Runtime(words.into()),
         };
         assert_eq!(
-            refused("cannot create: sh: not found in the container").exit_code(),
+            refused("cannot create: sh: executable file not found in the container").exit_code(),
             127
         );
         assert_eq!(

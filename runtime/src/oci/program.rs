@@ -26,10 +26,15 @@ pub(crate) enum ProgramError {
     /// No arguments at all.
     #[error("process.args is empty")]
     Empty,
-    /// Not in the container.
-    #[error("{0}: not found in the container")]
+    /// Not in the container. Docker and podman look for "executable file not
+    /// found" in a runtime's words, and then end with 127.
+    #[error("{0}: executable file not found in the container")]
     NotFound(String),
-    /// There, but not to be run by this user.
+    /// There, but not to be run by this user, or a folder. Docker looks for
+    /// "permission denied", in lower case, and then ends with 126.
+    #[error("{0}: cannot be run, permission denied")]
+    Denied(String),
+    /// There, and the kernel has another objection.
     #[error("{0}: cannot be run")]
     NotRunnable(String, #[source] Errno),
     /// An argument or variable with a NUL in it.
@@ -42,7 +47,7 @@ impl ProgramError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::NotFound(_) => 127,
-            Self::NotRunnable(..) => 126,
+            Self::Denied(_) | Self::NotRunnable(..) => 126,
             Self::Empty | Self::Nul(_) => 125,
         }
     }
@@ -84,6 +89,7 @@ pub(crate) fn find(process: &Process) -> Result<PathBuf, ProgramError> {
 fn failure(name: &str, errno: Errno) -> ProgramError {
     match errno {
         Errno::ENOENT | Errno::ENOTDIR => ProgramError::NotFound(name.to_owned()),
+        Errno::EACCES | Errno::EPERM | Errno::EISDIR => ProgramError::Denied(name.to_owned()),
         other => ProgramError::NotRunnable(name.to_owned(), other),
     }
 }

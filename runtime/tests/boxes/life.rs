@@ -204,7 +204,7 @@ fn a_program_that_is_not_there_is_reported_by_start_and_nothing_is_left() {
     let record = world.create(options(image, &["/no/such/program"]));
     let error = world.boxes.start(&record.id).expect_err("not there");
     assert!(
-        chain(&error).ends_with("/no/such/program: not found in the container"),
+        chain(&error).ends_with("/no/such/program: executable file not found in the container"),
         "{}",
         chain(&error)
     );

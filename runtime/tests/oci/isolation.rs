@@ -251,7 +251,7 @@ fn lookup() {
     assert_eq!(output.status.code(), Some(127));
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(
-        errors.contains("nothing-like-it: not found in the container"),
+        errors.contains("nothing-like-it: executable file not found in the container"),
         "{errors}"
     );
     let output = bundle.program(&["/etc/passwd"]).run();
