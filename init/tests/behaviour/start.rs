@@ -19,7 +19,8 @@ fn services_start_in_the_order_of_their_dependencies() {
         command = "sh -c 'echo job runs'"
         depends_on = ["first"]
         [service.first]
-        command = "sh -c 'echo first runs; exec sleep 1000'"
+        type = "oneshot"
+        command = "sh -c 'sleep 0.1; echo first runs'"
         "#,
     )
     .start();

@@ -22,6 +22,7 @@ fn dependants_stop_before_what_they_need() {
     ] {
         let mut init = Setup::new(PAIR).start();
         init.wait_for("above runs");
+        init.wait_for("below runs");
         init.signal(signal);
         assert_eq!(init.wait().0.code(), Some(0));
         let at = |text| init.seen.find(text).expect(text);
@@ -33,6 +34,7 @@ fn dependants_stop_before_what_they_need() {
 fn the_container_worlds_halt_is_an_ordered_stop_of_process_one() {
     let mut init = Setup::new(PAIR).own_namespace().start();
     init.wait_for("above runs");
+    init.wait_for("below runs");
     // RTMIN+3, which nix has no name for.
     let halt = format!("kill -37 {}", init.pid());
     let done = std::process::Command::new("sh")
@@ -100,6 +102,7 @@ fn a_stopped_process_hears_the_stop() {
 fn stop_and_start_by_name_leave_the_rest_alone() {
     let mut init = Setup::new(PAIR).start();
     init.wait_for("above runs");
+    init.wait_for("below runs");
     let below = init.pid_of("below");
     init.ask_ok(&["stop", "above"]);
     assert_eq!(init.pid_of("above"), None);
