@@ -174,7 +174,7 @@ fn inode(file: &File) -> io::Result<(u64, u64)> {
 }
 
 /// Gives the records that the query asks for; new ones only by
-/// [`follow`].
+/// `Boxes::logs` with `follow`.
 pub(crate) fn read(
     reader: &mut Reader,
     query: &LogQuery,
