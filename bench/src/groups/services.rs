@@ -16,13 +16,13 @@ use crate::world::World;
 const METHOD: &str = "\
 Each supervisor is PID 1 of a new pid namespace and has 100 services: one static
 program that says it runs and sleeps. *Start* is from the start of `unshare` to
-the moment the last service's own code runs, by the services' own clock; *stop*,
-a second later, from TERM to the end of the last process of the namespace. The kernel ends a
-namespace with its PID 1, so stop is short for one that does not wait for its
-services; runit, whose runsvdir ignores TERM, is left out there. s6 and runit
-start the program itself, not a shell script. Memory and wake-ups are the sum over
-the supervisor's processes without the services, three seconds after the start;
-wake-ups are voluntary context switches in ten seconds. holdall and supervisord
+the moment the last service's own code runs, by the services' own clock; *stop*
+from TERM, sent at that moment, to the end of the last process of the namespace.
+The kernel ends a namespace with its PID 1, so stop is short for one that does not
+wait for its services; runit, whose runsvdir ignores TERM, is left out there. s6
+and runit start the program itself, not a shell script. Memory and wake-ups are
+the sum over the supervisor's processes without the services, three seconds after
+the start; wake-ups are voluntary context switches in ten seconds. holdall and supervisord
 read the services' output, s6 and runit pass it on.";
 
 /// Services.
@@ -133,7 +133,6 @@ fn boot(world: &World, who: Supervisor, push: Push<'_>) -> Result<f64> {
     let dir = fresh()?;
     let (running, took) = up(world, who, dir.path())?;
     if who != Supervisor::Runit {
-        clock::pass(Duration::from_secs(1));
         push(STOP, who, running.stop()?);
     }
     Ok(took)
