@@ -13,7 +13,7 @@ impl Lines {
     /// Takes in bytes; `line` gets each finished line without its end, and
     /// whether it goes on in the next one.
     pub(crate) fn push(&mut self, mut bytes: &[u8], mut line: impl FnMut(&[u8], bool)) {
-        while let Some(at) = bytes.iter().position(|byte| *byte == b'\n') {
+        while let Some(at) = memchr::memchr(b'\n', bytes) {
             let (head, rest) = bytes.split_at(at);
             bytes = rest.get(1..).unwrap_or(&[]);
             if self.tail.is_empty() {

@@ -15,7 +15,7 @@ fn a_service_that_hangs_is_found_and_restarted() {
         r#"
         [service.app]
         command = "/usr/bin/python3 -m http.server --bind 127.0.0.1 {port}"
-        health = {{ http = ":{port}/", interval = "100ms", timeout = "300ms", retries = 2, start_period = "20s" }}
+        health = {{ http = ":{port}/", interval = "100ms", timeout = "300ms", retries = 2, start_period = "3s" }}
         backoff = {{ initial = "10ms", max = "20ms" }}
         stop = {{ timeout = "300ms" }}
         "#
