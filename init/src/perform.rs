@@ -194,6 +194,8 @@ impl Pid1 {
     }
 
     fn spawn_foreground(&mut self) -> Result<u32, SpawnError> {
+        // It writes to the same place: what was said before it comes before it.
+        self.log.flush();
         let mark = self.marks.as_mut().map(Marks::next);
         let Some(foreground) = &mut self.foreground else {
             return Err(SpawnError::EmptyProgram);
