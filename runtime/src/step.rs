@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
-use crate::oci::client::{Call, ClientError, next_report, sealed_json};
+use crate::oci::client::{Call, ClientError, failure, next_report, sealed_json};
 use crate::oci::overlay::{self, OverlayError};
 use crate::oci::report::Report;
 use crate::oci::spec::{Mount, NamespaceType, Process, Root, Spec, User};
@@ -116,12 +116,8 @@ pub fn run(step: &Step<'_>, stop: &AtomicBool) -> Result<Exit, StepError> {
     match ended? {
         Waited::Stopped => Ok(Exit::Stopped),
         Waited::Report(Report::Exited { code }) => Ok(Exit::Code(code)),
-        Waited::Report(Report::Failed { message }) => {
-            Err(StepError::Runtime(ClientError::Runtime(message)))
-        }
-        Waited::Report(Report::Created { .. }) | Waited::Nothing => {
-            Err(StepError::Runtime(ClientError::Silent { status }))
-        }
+        Waited::Report(report) => Err(StepError::Runtime(failure(Some(report), status))),
+        Waited::Nothing => Err(StepError::Runtime(failure(None, status))),
     }
 }
 

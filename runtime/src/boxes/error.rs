@@ -352,16 +352,14 @@ pub(crate) const FAILED: u8 = 125;
 pub(crate) const NOT_EXECUTABLE: u8 = 126;
 pub(crate) const NOT_FOUND: u8 = 127;
 
-/// The exit code for the runtime's refusal. It reports words and no code, and
-/// these are its own (`oci::program`).
+/// The exit code for the runtime's refusal. Its other codes are runc's, which
+/// tell nothing here.
 pub(crate) fn code_of(cause: &ClientError) -> u8 {
     match cause {
-        ClientError::Runtime(words)
-            if words.contains(": executable file not found in the container") =>
-        {
-            NOT_FOUND
-        }
-        ClientError::Runtime(words) if words.contains(": cannot be run") => NOT_EXECUTABLE,
+        ClientError::Runtime {
+            code: code @ (NOT_FOUND | NOT_EXECUTABLE),
+            ..
+        } => *code,
         _ => FAILED,
     }
 }
@@ -389,7 +387,10 @@ mod tests {
     #[test]
     fn every_text_is_one_that_people_can_read() {
         let io = || io::Error::from_raw_os_error(28);
-        let words = || ClientError::Runtime("words".into());
+        let words = || ClientError::Runtime {
+            message: "words".into(),
+            code: 1,
+        };
         let (path, id) = (PathBuf::from("/x"), "0123456789ab".parse().expect("an id"));
         let address = "127.0.0.1:80".parse().expect("an address");
         let texts = [
@@ -521,20 +522,17 @@ mod tests {
 
     #[test]
     fn what_does_not_come_to_run_has_dockers_code() {
-        let refused = |words: &str| BoxError::Runtime {
+        let refused = |code| BoxError::Runtime {
             verb: "create",
             name: name(),
-            cause: ClientError::Runtime(words.into()),
+            cause: ClientError::Runtime {
+                message: "words".into(),
+                code,
+            },
         };
-        assert_eq!(
-            refused("cannot create: sh: executable file not found in the container").exit_code(),
-            127
-        );
-        assert_eq!(
-            refused("cannot create: sh: cannot be run: Permission denied").exit_code(),
-            126
-        );
-        assert_eq!(refused("cannot create: user not found").exit_code(), 125);
+        for (reported, told) in [(127, 127), (126, 126), (125, 125), (2, 125), (1, 125)] {
+            assert_eq!(refused(reported).exit_code(), told, "{reported}");
+        }
         assert_eq!(BoxError::NotRoot.exit_code(), 125);
     }
 }

@@ -1,7 +1,7 @@
 //! The start of a box, in its monitor.
 
 use std::fs::File;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -16,8 +16,7 @@ use super::orders::{Launch, Orders};
 use super::process::{Handle, wait_for};
 use super::state::{Identity, Life, Run};
 use super::store::BoxStore;
-use crate::oci::client::{Call, Client, ClientError, next_report};
-use crate::oci::report::Report;
+use crate::oci::client::{Client, ClientError, CreateOpts};
 use crate::oci::state::Status;
 
 /// Starts the box; on an error nothing of it is left but its run folder.
@@ -53,10 +52,23 @@ fn attempt(
     let [_, _, log] = &launch.box_fifos;
     let handed = [launch.control.as_fd(), log.as_fd()];
     let handed = if orders.has_init { &handed[..] } else { &[] };
-    let pid = create(&client, store, orders, launch, handed)
+    let null = File::open("/dev/null").map_err(BoxError::file("open", "/dev/null"))?;
+    let [stdout, stderr, _] = &launch.box_fifos;
+    let opts = CreateOpts {
+        pid_file: None,
+        console_socket: None,
+        preserve_fds: handed,
+        rootfs: Some(launch.rootfs.as_fd()),
+        stdio: [null.as_fd(), stdout.as_fd(), stderr.as_fd()],
+        // A runtime that outlived its monitor would make a container that
+        // nobody knows of.
+        parent_death: Some(Signal::SIGKILL),
+    };
+    let created = client
+        .create(id, &store.run_dir(&orders.id).bundle(), &opts)
         .map_err(|cause| runtime(store, orders, "create", cause))?;
     let gone = || BoxError::system("find the box's process")(std::io::ErrorKind::NotFound.into());
-    let pid = u32::try_from(pid).map_err(|_| gone())?;
+    let pid = u32::try_from(created.pid).map_err(|_| gone())?;
     let process = Identity::of(pid).map_err(BoxError::system("identify the box's process"))?;
     let handle = process
         .open()
@@ -81,41 +93,6 @@ fn attempt(
         .start(id)
         .map_err(|cause| runtime(store, orders, "start", cause))?;
     Ok((run, handle))
-}
-
-/// [`Client::create`], but one that dies with this process: a runtime that
-/// outlived its monitor would make a container that nobody knows of.
-fn create(
-    client: &Client,
-    store: &BoxStore,
-    orders: &Orders,
-    launch: &Launch,
-    handed: &[BorrowedFd<'_>],
-) -> Result<i32, ClientError> {
-    let null = File::open("/dev/null").map_err(ClientError::Spawn)?;
-    let mut call = Call::new(Some(&client.state_root), "create");
-    let bundle = store.run_dir(&orders.id).bundle();
-    call.command.arg("--bundle").arg(bundle);
-    let count = handed.len().to_string();
-    call.command.arg("--preserve-fds").arg(count);
-    for fd in handed {
-        call.pass(*fd);
-    }
-    let rootfs = call.pass(launch.rootfs.as_fd()).to_string();
-    call.command.arg("--rootfs-fd").arg(rootfs);
-    let [stdout, stderr, _] = &launch.box_fifos;
-    let stdio = [null.as_fd(), stdout.as_fd(), stderr.as_fd()];
-    let (mut runtime, mut reports) =
-        call.spawn(&[orders.id.as_str()], stdio, Some(Signal::SIGKILL))?;
-    let report = next_report(&mut reports)?;
-    let status = runtime.wait().map_err(ClientError::Answer)?;
-    match report {
-        Some(Report::Created { pid }) if status.success() => Ok(pid),
-        Some(Report::Failed { message }) => Err(ClientError::Runtime(message)),
-        Some(Report::Created { .. } | Report::Exited { .. }) | None => {
-            Err(ClientError::Silent { status })
-        }
-    }
 }
 
 /// Where a monitor was killed between the two halves of a start, its successor

@@ -68,13 +68,13 @@ pub(super) fn run(arguments: Arguments) -> u8 {
     match perform(&arguments, &mut reports) {
         Ok(code) => code,
         Err(error) => {
-            let message = describe_error(&error);
+            let (message, code) = (describe_error(&error), error.exit_code());
             if reports.is_heard() {
-                reports.send(&Report::Failed { message });
+                reports.send(&Report::Failed { message, code });
             } else {
                 log::error!("{message}");
             }
-            error.exit_code()
+            code
         }
     }
 }

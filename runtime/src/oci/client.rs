@@ -24,8 +24,14 @@ pub enum ClientError {
     #[error("cannot start the runtime")]
     Spawn(#[source] std::io::Error),
     /// The runtime's own words.
-    #[error("{0}")]
-    Runtime(String),
+    #[error("{message}")]
+    Runtime {
+        /// The error with its causes.
+        message: String,
+        /// The exit code that goes with it: 127 where the program isn't
+        /// there, 126 where it can't be run.
+        code: u8,
+    },
     /// It ended without a word.
     #[error("cannot tell why the runtime failed ({status})")]
     Silent {
@@ -56,6 +62,9 @@ pub struct CreateOpts<'a> {
     pub rootfs: Option<BorrowedFd<'a>>,
     /// Standard input, output, error.
     pub stdio: Stdio3<'a>,
+    /// What the runtime process gets when the caller dies before it is done;
+    /// with SIGKILL nothing goes on that nobody knows of.
+    pub parent_death: Option<Signal>,
 }
 
 /// A container that waits for `start`.
@@ -84,8 +93,7 @@ impl Exec {
         let status = self.runtime.wait().map_err(ClientError::Answer)?;
         match report {
             Some(Report::Exited { code }) => Ok(code),
-            Some(Report::Failed { message }) => Err(ClientError::Runtime(message)),
-            Some(Report::Created { .. }) | None => Err(ClientError::Silent { status }),
+            other => Err(failure(other, status)),
         }
     }
 
@@ -134,7 +142,7 @@ impl Client {
             let number = call.pass(rootfs);
             call.command.arg("--rootfs-fd").arg(number.to_string());
         }
-        let (mut child, mut reports) = call.spawn(&[id], opts.stdio, None)?;
+        let (mut child, mut reports) = call.spawn(&[id], opts.stdio, opts.parent_death)?;
         let report = next_report(&mut reports)?;
         let status = child.wait().map_err(ClientError::Answer)?;
         match report {
@@ -339,9 +347,10 @@ pub(crate) fn next_report(
         .map_err(|error| ClientError::Answer(std::io::Error::other(error)))
 }
 
-fn failure(report: Option<Report>, status: std::process::ExitStatus) -> ClientError {
+/// The error of a call that didn't say what it should.
+pub(crate) fn failure(report: Option<Report>, status: std::process::ExitStatus) -> ClientError {
     match report {
-        Some(Report::Failed { message }) => ClientError::Runtime(message),
+        Some(Report::Failed { message, code }) => ClientError::Runtime { message, code },
         Some(Report::Created { .. } | Report::Exited { .. }) | None => {
             ClientError::Silent { status }
         }

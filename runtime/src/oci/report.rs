@@ -26,6 +26,8 @@ pub(crate) enum Report {
     Failed {
         /// The error with its causes.
         message: String,
+        /// The exit code that goes with it.
+        code: u8,
     },
 }
 

@@ -282,7 +282,11 @@ fn exec_library() {
         ..process
     };
     match bundle.client().exec(&bundle.id, &process, stdio, None) {
-        Err(ClientError::Runtime(text)) => {
+        Err(ClientError::Runtime {
+            message: text,
+            code,
+        }) => {
+            assert_eq!(code, 127);
             assert!(text.contains("not found in the container"), "{text}");
         }
         other => panic!("{other:?}"),

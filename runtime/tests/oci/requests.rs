@@ -285,6 +285,7 @@ fn rootfs_fd() {
                 preserve_fds: &[],
                 rootfs: Some(root.as_fd()),
                 stdio: [null.as_fd(), output.as_fd(), output.as_fd()],
+                parent_death: None,
             },
         )
         .unwrap();
