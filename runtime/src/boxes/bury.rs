@@ -9,7 +9,7 @@ use super::clock::WallTime;
 use super::error::BoxError;
 use super::name::BoxId;
 use super::process::Handle;
-use super::state::{Identity, LOST, Run, ended};
+use super::state::{LOST, Run, ended};
 use super::store::BoxStore;
 use crate::oci::client::Client;
 
@@ -77,7 +77,6 @@ pub(crate) fn clear(store: &BoxStore, id: &BoxId) -> Result<(), BoxError> {
     let client = Client {
         state_root: store.dirs().runtime_state(),
     };
-    end_waiting(store, id);
     let deleted = match client.delete(id.as_str(), true) {
         Ok(()) => Ok(()),
         Err(cause) => {
@@ -91,38 +90,4 @@ pub(crate) fn clear(store: &BoxStore, id: &BoxId) -> Result<(), BoxError> {
     };
     // The mark of a run, so it goes last; and whatever failed before.
     deleted.and(store.remove_run_dir(id))
-}
-
-/// Ends a container's process that still waits for its start.
-///
-/// It holds the lock of the runtime's record where its `create` was killed, so
-/// `delete` would wait for it for ever. Whatever can't be read here is left to
-/// `delete`, which says what is wrong.
-fn end_waiting(store: &BoxStore, id: &BoxId) {
-    #[derive(serde::Deserialize)]
-    struct State {
-        process: Option<Process>,
-    }
-    #[derive(serde::Deserialize)]
-    struct Process {
-        boot_id: String,
-        pid: NonZeroU32,
-        start_time: u64,
-    }
-    let text = std::fs::read(store.container(id).join("state.json")).unwrap_or_default();
-    let Ok(State {
-        process:
-            Some(Process {
-                boot_id: boot,
-                pid,
-                start_time: started,
-            }),
-    }) = serde_json::from_slice(&text)
-    else {
-        return;
-    };
-    if let Ok(Some(process)) = (Identity { boot, pid, started }).open() {
-        // Killed or gone; `delete` sees which.
-        drop(process.kill(nix::sys::signal::Signal::SIGKILL as i32));
-    }
 }

@@ -192,7 +192,7 @@ fn build(request: &mut Request, made: &mut Made) -> Result<Parts, CreateError> {
         start,
         state: &state,
     };
-    let (pid, pidfd, channel) = launch.clone_child(&made.cgroup)?;
+    let (pid, pidfd, channel) = launch.clone_child(made)?;
     let mut state = State {
         pid: pid.as_raw(),
         ..state
@@ -236,10 +236,10 @@ struct Launch<'a> {
 
 impl Launch<'_> {
     /// Clones; in the child this never returns.
-    fn clone_child(self, cgroup: &Membership) -> Result<(Pid, OwnedFd, Channel), CreateError> {
+    fn clone_child(self, made: &Made) -> Result<(Pid, OwnedFd, Channel), CreateError> {
         let (ours, theirs) = Channel::pair()?;
         let own_pid_namespace = self.join_pid_namespace()?;
-        let directory = cgroup.open_v2()?;
+        let directory = made.cgroup.open_v2()?;
         let into = directory.as_ref().map(AsFd::as_fd);
         let cloned = match sys::clone_process(self.plan.clone_flags, into) {
             // A cgroup with controllers enabled below it takes no process; a
@@ -252,6 +252,12 @@ impl Launch<'_> {
         match cloned.map_err(CreateError::Clone)? {
             Cloned::Child => {
                 drop(ours);
+                if let Some(folder) = &made.folder
+                    && let Err(errno) = folder.leave_lock_to_parent()
+                {
+                    log::error!("cannot leave the record's lock to the runtime: {errno}");
+                    sys::exit_now(125);
+                }
                 let mut child = Child {
                     spec: &self.request.config.spec,
                     state: self.state,

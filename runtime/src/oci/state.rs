@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -146,7 +147,7 @@ impl Record {
 pub(crate) struct Folder {
     path: PathBuf,
     /// On the folder itself, so that there is no lock file to leave behind.
-    _lock: Flock<File>,
+    lock: Flock<File>,
 }
 
 fn file_error(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateError {
@@ -205,12 +206,20 @@ impl Folder {
                     if !path.is_dir() {
                         return Err(file_error("open", &path)(ErrorKind::NotFound.into()));
                     }
-                    return Ok(Self { path, _lock: lock });
+                    return Ok(Self { path, lock });
                 }
                 Err((file, nix::Error::EINTR)) => folder = file,
                 Err((_, errno)) => return Err(file_error("lock", &path)(errno.into())),
             }
         }
+    }
+
+    /// Gives up a clone's share of the lock, which is one of parent and clone
+    /// together: it would last as long as the clone waits, whatever became of
+    /// the parent. For the clone alone, which never drops the folder: dropped,
+    /// it would unlock the parent's, too.
+    pub(crate) fn leave_lock_to_parent(&self) -> nix::Result<()> {
+        nix::unistd::close(self.lock.as_raw_fd())
     }
 
     /// Where `start` meets the waiting process.

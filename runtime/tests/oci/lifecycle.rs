@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::Stdio;
 
 use holdall_runtime::oci::client::ClientError;
@@ -47,6 +48,10 @@ pub(crate) const TESTS: &[Test] = &[
     (
         "create killed half-way leaves what delete --force removes",
         killed_in_create,
+    ),
+    (
+        "create killed once its process waits leaves what delete --force removes",
+        killed_in_the_wait,
     ),
     ("ps and list show what runs", shown),
     ("kill --all reaches what left the first process", kill_all),
@@ -388,6 +393,62 @@ fn killed_in_create() {
     // namespace the hook with it.
     eventually("everything in it ended", || bundle.processes().is_empty());
     bundle.client().delete(&bundle.id, true).unwrap();
+}
+
+fn killed_in_the_wait() {
+    let mut bundle = Bundle::new();
+    bundle.program(&["sleep", "1000"]).write();
+    // The pid file is written last. Written to a FIFO that is full, `create`
+    // stays there, with its process waiting for the start.
+    let pid_file = bundle.dir.path().join("pid");
+    let fresh = bundle.dir.path().join("pid.new");
+    nix::unistd::mkfifo(&fresh, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let full = fs::File::options()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(&fresh)
+        .unwrap();
+    while nix::unistd::write(&full, &[0; 4096]).is_ok() {}
+    let mut child = Reaped(
+        bundle
+            .runtime("create")
+            .arg("-b")
+            .arg(bundle.dir.path())
+            .arg("--pid-file")
+            .arg(&pid_file)
+            .arg(&bundle.id)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    let descriptors = format!("/proc/{}/fd", child.0.id());
+    eventually("the pid file to be opened", || {
+        fs::read_dir(&descriptors)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .any(|fd| fs::read_link(fd.path()).is_ok_and(|path| path == fresh))
+    });
+    child.0.kill().unwrap();
+    child.0.wait().unwrap();
+    drop(full);
+
+    // In a process of its own, so that a `delete` that hangs is ended.
+    let err = bundle.dir.path().join("err");
+    let mut delete = Reaped(
+        bundle
+            .runtime("delete")
+            .arg("--force")
+            .arg(&bundle.id)
+            .stderr(fs::File::create(&err).unwrap())
+            .spawn()
+            .unwrap(),
+    );
+    eventually("delete to end", || delete.0.try_wait().unwrap().is_some());
+    let status = delete.0.wait().unwrap();
+    assert!(status.success(), "{}", fs::read_to_string(err).unwrap());
 }
 
 fn shown() {
