@@ -1,5 +1,7 @@
 //! The same work beside the peers: `holdall-bench [GROUP …]`, all of them where
-//! none is named. It writes `docs/benchmarks.md` and a picture for each group.
+//! none is named; `holdall-bench page` measures nothing and writes the page from
+//! what is known, as after a change of `bench/notes/`. The page is
+//! `docs/benchmarks.md`, with a picture for each group.
 //!
 //! It never asserts: what must hold is a test's, what may drift is here. It
 //! starts no thread.
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
     let done = match arguments.split_first() {
         _ if Path::new(&name).file_name() == Some(OsStr::new("run")) => load::run_here(),
         Some((first, rest)) if first == "load" => load::run(rest),
+        Some((first, [])) if first == "page" => world::World::find().and_then(|w| page::write(&w)),
         _ => measure_all(&arguments),
     };
     match done {
