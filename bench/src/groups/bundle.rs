@@ -157,12 +157,13 @@ pub(super) struct Hugetlb {
 impl Hugetlb {
     pub(super) fn mount() -> Result<Self> {
         let controllers = fs::read_to_string("/proc/cgroups").unwrap_or_default();
+        let mounted = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let v1 = fs::metadata("/sys/fs/cgroup/memory").is_ok();
         let known = controllers.lines().any(|line| line.starts_with("hugetlb"));
-        if !v1 || !known || fs::metadata(HUGETLB).is_ok() {
+        if !v1 || !known || mounted.contains(&format!(" {HUGETLB} ")) {
             return Ok(Self { ours: false });
         }
-        fs::create_dir(HUGETLB).with_context(|| format!("cannot create {HUGETLB}"))?;
+        fs::create_dir_all(HUGETLB).with_context(|| format!("cannot create {HUGETLB}"))?;
         mount(
             Some("cgroup"),
             HUGETLB,
@@ -178,7 +179,8 @@ impl Hugetlb {
 impl Drop for Hugetlb {
     fn drop(&mut self) {
         if self.ours {
-            // Best effort: the next run finds it and uses it.
+            // Best effort: the next run finds it and uses it. A folder that
+            // others have filled stays.
             umount2(HUGETLB, MntFlags::empty()).ok();
             fs::remove_dir(HUGETLB).ok();
         }

@@ -73,6 +73,16 @@ impl Drop for Store {
         // containers/storage leaves its root mounted on itself; a folder that
         // can't be removed then shows.
         umount2(&self.dir.join("root/overlay"), MntFlags::MNT_DETACH).ok();
+        // podman leaves its cgroups; one that is in use stays.
+        for controller in fs::read_dir("/sys/fs/cgroup")
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let parent = controller.path().join("libpod_parent");
+            fs::remove_dir(parent.join("conmon")).ok();
+            fs::remove_dir(parent).ok();
+        }
     }
 }
 
