@@ -16,6 +16,14 @@ use super::terminal::{RESIZED, Signals, named, resize, size_of};
 /// Bytes moved at once.
 const CHUNK: usize = 64 * 1024;
 
+/// Chunks passed on before signals and input get their turn: a program that
+/// never stops writing must not keep them waiting.
+const TURN: usize = 1;
+
+/// Chunks passed on after the program's end: 1 MiB, all that a pipe holds
+/// unless root made it larger. Children it left behind may write for ever.
+const LAST_TURN: usize = 16;
+
 /// A program that runs in a box.
 pub(crate) trait Program {
     /// Readable when there is news of its end.
@@ -121,7 +129,8 @@ impl Session {
             // Asked before the streams are drained, so that nothing which was
             // written before the end is missed.
             let ended = program.poll_exit()?;
-            self.drain()
+            let chunks = if ended.is_some() { LAST_TURN } else { TURN };
+            self.drain(chunks)
                 .map_err(BoxError::system("pass the program's output on"))?;
             if let Some(code) = ended {
                 return Ok(code);
@@ -217,12 +226,12 @@ impl Session {
         Ok(())
     }
 
-    /// Passes on what the program wrote so far.
-    fn drain(&mut self) -> io::Result<()> {
+    /// Passes on what the program wrote so far, as far as so many chunks reach.
+    fn drain(&mut self, chunks: usize) -> io::Result<()> {
         let mut buffer = vec![0; CHUNK];
         let mut failed = None;
         self.outputs.retain_mut(|output| {
-            loop {
+            for _ in 0..chunks {
                 match read(&output.from, &mut buffer) {
                     // EIO: nobody has the terminal open any more.
                     Ok(0) | Err(Errno::EIO) => return false,
@@ -246,6 +255,7 @@ impl Session {
                     }
                 }
             }
+            true
         });
         failed.map_or(Ok(()), |errno| Err(errno.into()))
     }

@@ -166,6 +166,29 @@ pub(crate) fn streams_and_code(world: &World, id: &BoxId) {
     let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
     nix::sys::signal::kill(pid, Signal::SIGTERM).expect("sent");
     assert_eq!(child.wait().expect("ended").code(), Some(6));
+    // Also while it writes faster than anybody reads.
+    let mut child = exec(world, id, "", &["/bin/busybox", "yes"])
+        .stdout(Stdio::piped())
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("spawned");
+    let mut stdout = child.stdout.take().expect("piped");
+    stdout.read_exact(&mut [0; 1 << 20]).expect("read");
+    let reading = std::thread::spawn(move || {
+        while stdout.read(&mut [0; 4096]).expect("read") > 0 {
+            // So slowly that the next bytes are always there.
+            nix::poll::poll(&mut [], nix::poll::PollTimeout::from(1_u8)).expect("waited");
+        }
+    });
+    let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
+    nix::sys::signal::kill(pid, Signal::SIGTERM).expect("sent");
+    let mut ended = None;
+    eventually("the program to end", || {
+        ended = child.try_wait().expect("waited");
+        ended.is_some()
+    });
+    assert_eq!(ended.and_then(|status| status.code()), Some(143));
+    reading.join().expect("no panic");
 }
 
 pub(crate) fn terminal(world: &World, id: &BoxId) {
