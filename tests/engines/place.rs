@@ -180,7 +180,7 @@ impl Place {
 
     /// The story's cgroup in each hierarchy that has it.
     fn cgroup_parents(&self) -> Vec<PathBuf> {
-        let table = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo can be read");
+        let table = mount_table();
         let hierarchies = table.lines().filter(|line| line.contains(" - cgroup"));
         let points = hierarchies.filter_map(|line| line.split(' ').nth(4));
         points
@@ -218,11 +218,15 @@ const OF_ENGINES: [&str; 2] = ["/docker/exec/netns/default", "/podman/root/overl
 
 /// Every mount point of this thread's namespace, but for [`OF_ENGINES`].
 fn mounts() -> BTreeSet<String> {
-    let table = fs::read_to_string("/proc/thread-self/mountinfo").expect("mountinfo can be read");
+    let table = mount_table();
     let points = table.lines().filter_map(|line| line.split(' ').nth(4));
     let of_engine = |point: &&str| OF_ENGINES.iter().any(|end| point.ends_with(end));
     let others = points.filter(|point| !of_engine(point));
     others.map(str::to_owned).collect()
+}
+
+fn mount_table() -> String {
+    fs::read_to_string("/proc/thread-self/mountinfo").expect("mountinfo can be read")
 }
 
 fn command_line(pid: i32) -> String {
