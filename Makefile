@@ -47,6 +47,7 @@ demo: build
 	@examples/demo
 
 test: setup-test
+	cargo test --doc -p holdall-protocol --locked --quiet
 	cargo nextest run --workspace --locked
 
 # The gate in front of the tests: format, lints, documentation.
