@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -198,17 +198,34 @@ impl Drop for Place {
                 let _gone_already = kill(Pid::from_raw(pid), Signal::SIGKILL);
             }
         }
-        let parents = self.cgroup_parents();
-        for dir in parents
-            .iter()
-            .flat_map(|top| [top.join("conmon"), top.clone()])
-        {
-            let removed = fs::remove_dir(&dir);
-            let gone = !dir.exists();
-            if !std::thread::panicking() {
-                assert!(gone, "cgroup {}: {removed:?}", dir.display());
-            }
+        // The folder can't be removed with a mount in it.
+        for end in OF_ENGINES {
+            let point = format!("{}{end}", self.env.root().display());
+            let _not_there = umount2(point.as_str(), MntFlags::MNT_DETACH);
         }
+        let parents = self.cgroup_parents();
+        let remove = || {
+            let ours = parents
+                .iter()
+                .flat_map(|top| [top.join("conmon"), top.clone()]);
+            let mut failed = ours.filter_map(|dir| {
+                let error = fs::remove_dir(&dir).err()?;
+                dir.exists()
+                    .then(|| format!("cgroup {}: {error}", dir.display()))
+            });
+            failed.next().map_or(Ok(()), Err)
+        };
+        if std::thread::panicking() {
+            let _best_effort = remove();
+            return;
+        }
+        // A monitor of podman's that has ended is in it until the machine's
+        // init has reaped it.
+        eventually("the cgroups of the story go", LONG / 2, remove);
+        let table = mount_table();
+        let root = self.env.root().to_str();
+        let root = root.expect("a temporary path is UTF-8");
+        assert!(!table.contains(root), "mounts of {root}:\n{table}");
     }
 }
 
