@@ -34,4 +34,4 @@ pub(crate) fn eventually<T>(
 }
 
 /// Long enough for anything that works on a loaded machine with two cores.
-pub(crate) const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_secs(120);
