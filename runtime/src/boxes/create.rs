@@ -8,6 +8,7 @@ use holdall_protocol::{Millis, Signal};
 use super::clock::WallTime;
 use super::error::BoxError;
 use super::files::make_private;
+use super::layers;
 use super::mounts::{BoxMount, MountSource, Volume, merge};
 use super::name::BoxName;
 use super::profile;
@@ -307,12 +308,7 @@ fn make_volumes(
 
 /// The image's files, read-only, mounted nowhere.
 fn image_root(images: &Store, options: &CreateOptions) -> Result<RootDir, BoxError> {
-    let layers = images
-        .unpacked_layers(&options.image)
-        .map_err(|cause| BoxError::Unpack {
-            image: options.image_name.clone(),
-            cause: Box::new(cause),
-        })?;
+    let layers = layers::of_image(images, &options.image, &options.image_name)?;
     let root = overlay::mount(&layers, None).map_err(|cause| BoxError::Root {
         name: BoxName::from_image(&options.image_name),
         cause,

@@ -17,6 +17,7 @@ use super::Boxes;
 use super::console::Console;
 use super::error::{BoxError, NOT_EXECUTABLE, NOT_FOUND, chain, code_of};
 use super::foreign::ByRuntime;
+use super::layers;
 use super::name::BoxId;
 use super::record::Record;
 use super::session::{Program, Session};
@@ -183,18 +184,7 @@ impl Boxes {
         user: &str,
     ) -> Result<holdall_protocol::account::Account, BoxError> {
         let images = self.images(&record.image_name)?;
-        let image = images
-            .image(&record.image)
-            .map_err(|cause| BoxError::Image {
-                image: record.image_name.clone(),
-                cause: Box::new(cause),
-            })?;
-        let layers = images
-            .unpacked_layers(&image)
-            .map_err(|cause| BoxError::Unpack {
-                image: record.image_name.clone(),
-                cause: Box::new(cause),
-            })?;
+        let layers = layers::of_record(&images, record)?;
         let record = Record {
             user: Some(user.to_owned()),
             ..record.clone()

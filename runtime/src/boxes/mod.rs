@@ -25,6 +25,7 @@ mod files;
 mod foreign;
 mod keeper;
 mod launch;
+mod layers;
 mod lines;
 mod lock;
 mod logfile;

@@ -12,6 +12,7 @@ use holdall_protocol::decode::MAX_TEXT;
 use holdall_protocol::manifest::Reader;
 
 use super::error::BoxError;
+use super::layers;
 
 /// Where the builder puts the services.
 const SERVICES: &str = "etc/holdall.toml";
@@ -27,12 +28,7 @@ pub(super) fn check(
     image_name: &str,
     profile: &str,
 ) -> Result<(), BoxError> {
-    let layers = images
-        .unpacked_layers(image)
-        .map_err(|cause| BoxError::Unpack {
-            image: image_name.to_owned(),
-            cause: Box::new(cause),
-        })?;
+    let layers = layers::of_image(images, image, image_name)?;
     let text = Tree::open(&layers)
         .and_then(|tree| tree.read(Path::new(SERVICES), MAX_TEXT as u64))
         .map_err(|cause| BoxError::Services {

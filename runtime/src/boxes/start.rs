@@ -19,6 +19,7 @@ use super::bundle;
 use super::bury::clear;
 use super::channel;
 use super::error::{BoxError, chain};
+use super::layers;
 use super::lock::Lock;
 use super::logfile::note;
 use super::monitor::start_monitor;
@@ -84,18 +85,7 @@ pub(crate) fn start(
     if store.has_remains(id) {
         clear(store, id)?;
     }
-    let image = images
-        .image(&record.image)
-        .map_err(|cause| BoxError::Image {
-            image: record.image_name.clone(),
-            cause: Box::new(cause),
-        })?;
-    let layers = images
-        .unpacked_layers(&image)
-        .map_err(|cause| BoxError::Unpack {
-            image: record.image_name.clone(),
-            cause: Box::new(cause),
-        })?;
+    let layers = layers::of_record(images, record)?;
     let account = bundle::account(store, record, &layers)?;
     let rootfs = overlay::mount(&layers, Some((&dir.upper(), &dir.work()))).map_err(|cause| {
         BoxError::Root {
