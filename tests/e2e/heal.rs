@@ -2,7 +2,10 @@
 //! box and says why.
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::env::Env;
 use crate::eventually::{LONG, eventually};
@@ -54,7 +57,7 @@ fn a_killed_monitor_is_replaced_and_the_port_ps_logs_and_stop_still_work() {
     let before = shop.visits();
     for round in 1..=2 {
         for pid in monitors(&env) {
-            let _sent = Command::new("kill").args(["-9", &pid.to_string()]).status();
+            kill(Pid::from_raw(pid), Signal::SIGKILL).expect("a monitor that runs");
         }
         assert!(
             shop.visits() > before,
@@ -73,7 +76,7 @@ fn a_killed_monitor_is_replaced_and_the_port_ps_logs_and_stop_still_work() {
 }
 
 /// The monitors of this root's boxes, by the name they run under.
-fn monitors(env: &Env) -> Vec<u32> {
+fn monitors(env: &Env) -> Vec<i32> {
     let ids = env.boxes();
     eventually("there is a monitor", LONG, || {
         let mut found = Vec::new();
@@ -85,7 +88,7 @@ fn monitors(env: &Env) -> Vec<u32> {
                     entry
                         .file_name()
                         .to_str()
-                        .and_then(|pid| pid.parse::<u32>().ok()),
+                        .and_then(|pid| pid.parse::<i32>().ok()),
                 );
             }
         }

@@ -1,16 +1,17 @@
 //! Ctrl-C during build and run leaves nothing behind, and a later run works.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::env::Env;
 use crate::{small, status};
 
-fn signal(child: &Child, name: &str) {
-    let sent = Command::new("kill")
-        .args(["-s", name, &child.id().to_string()])
-        .status();
-    assert!(sent.expect("kill can be started").success());
+fn signal(child: &Child, signal: Signal) {
+    let pid = i32::try_from(child.id()).expect("a process id");
+    kill(Pid::from_raw(pid), signal).expect("a child that is not reaped");
 }
 
 /// Reads `child`'s standard error up to the line with `needle`.
@@ -40,9 +41,9 @@ fn slow_project(env: &Env) -> std::path::PathBuf {
     dir
 }
 
-/// Sends `name` to a build in the middle of a step; then the same project
+/// Sends a signal to a build in the middle of a step; then the same project
 /// with a quick step builds. What is left of the first is found at the end.
-fn a_build_ended_by(name: &str) {
+fn a_build_ended_by(by: Signal) {
     let env = Env::new();
     let dir = slow_project(&env);
     let mut build = env.command(["build".as_ref(), dir.as_os_str()]);
@@ -52,7 +53,7 @@ fn a_build_ended_by(name: &str) {
         .spawn()
         .expect("holdall");
     let rest = until_said(&mut child, "now running");
-    signal(&child, name);
+    signal(&child, by);
     drop(rest);
     let status = child.wait().expect("it ends");
     assert!(!status.success());
@@ -64,12 +65,12 @@ fn a_build_ended_by(name: &str) {
 
 #[test]
 fn ctrl_c_during_a_build_step_ends_it_and_a_later_build_works() {
-    a_build_ended_by("INT");
+    a_build_ended_by(Signal::SIGINT);
 }
 
 #[test]
 fn sigkill_during_a_build_step_leaves_nothing_running_and_a_later_build_works() {
-    a_build_ended_by("KILL");
+    a_build_ended_by(Signal::SIGKILL);
 }
 
 #[test]
@@ -89,7 +90,7 @@ fn ctrl_c_during_run_stops_the_box_in_order_and_a_later_run_works() {
     let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
     let up = lines.find(|line| line.as_ref().is_ok_and(|line| line.contains("up")));
     assert!(up.is_some());
-    signal(&child, "INT");
+    signal(&child, Signal::SIGINT);
     let rest: Vec<String> = lines.map_while(Result::ok).collect();
     let status = child.wait().expect("it ends");
     assert!(
