@@ -75,7 +75,7 @@ fn two_services_on_one_port_clash() {
          [service.b]\ncommand = \"sleep 9\"\nexpose = [80]\n",
     );
     assert!(
-        err.contains("80") && err.contains('a') && err.contains("holdall.toml:"),
+        err.contains("80/tcp") && err.contains("`a`") && err.contains("holdall.toml:"),
         "{err}"
     );
 }
