@@ -178,6 +178,19 @@ impl Place {
         found
     }
 
+    /// Mounts with the story's root in their line that no engine keeps.
+    fn mounts_left(&self) -> Vec<String> {
+        let root = self.env.root().to_str().expect("a temporary path is UTF-8");
+        let kept = OF_ENGINES.map(|end| format!("{root}{end}"));
+        let table = mount_table();
+        let lines = table.lines().filter(|line| line.contains(root));
+        let left = lines.filter(|line| {
+            let point = line.split(' ').nth(4);
+            !kept.iter().any(|kept| point == Some(kept))
+        });
+        left.map(str::to_owned).collect()
+    }
+
     /// The story's cgroup in each hierarchy that has it.
     fn cgroup_parents(&self) -> Vec<PathBuf> {
         let table = mount_table();
@@ -198,10 +211,12 @@ impl Drop for Place {
                 let _gone_already = kill(Pid::from_raw(pid), Signal::SIGKILL);
             }
         }
+        // Looked for before the engines' own go: with a mount goes what is on it.
+        let left = self.mounts_left();
         // The folder can't be removed with a mount in it.
         for end in OF_ENGINES {
-            let point = format!("{}{end}", self.env.root().display());
-            let _not_there = umount2(point.as_str(), MntFlags::MNT_DETACH);
+            let point = self.path(end.trim_start_matches('/'));
+            while umount2(point.as_str(), MntFlags::MNT_DETACH).is_ok() {}
         }
         let parents = self.cgroup_parents();
         let remove = || {
@@ -222,16 +237,19 @@ impl Drop for Place {
         // A monitor of podman's that has ended is in it until the machine's
         // init has reaped it.
         eventually("the cgroups of the story go", LONG / 2, remove);
-        let table = mount_table();
-        let root = self.env.root().to_str();
-        let root = root.expect("a temporary path is UTF-8");
-        assert!(!table.contains(root), "mounts of {root}:\n{table}");
+        assert_eq!(left, Vec::<String>::new(), "mounts are left");
     }
 }
 
 /// What an engine keeps for its own life: dockerd a handle on the host's
-/// network, podman its store as a mount on itself.
-const OF_ENGINES: [&str; 2] = ["/docker/exec/netns/default", "/podman/root/overlay"];
+/// network, and its store as a mount on itself where `/` is a folder of another
+/// file system (in a chroot it takes the mount for somebody else's, and leaves
+/// it); podman its store as well.
+const OF_ENGINES: [&str; 3] = [
+    "/docker/exec/netns/default",
+    "/docker/data",
+    "/podman/root/overlay",
+];
 
 /// Every mount point of this thread's namespace, but for [`OF_ENGINES`].
 fn mounts() -> BTreeSet<String> {
@@ -324,4 +342,27 @@ impl Daemon {
             }
         });
     }
+}
+
+#[test]
+fn what_dockerd_mounts_for_itself_goes_and_what_a_container_leaves_is_seen() {
+    let place = Place::new();
+    let data = place.dir("docker/data");
+    let inside = place.dir("docker/data/merged");
+    let bind = |from: &Path, to: &Path| {
+        let none: Option<&str> = None;
+        mount(Some(from), to, none, MsFlags::MS_BIND, none).expect("it can be mounted");
+    };
+    bind(&data, &data);
+    assert_eq!(place.mounts_left(), Vec::<String>::new());
+    bind(&inside, &inside);
+    let left = place.mounts_left();
+    assert!(
+        matches!(left.as_slice(), [line] if line.contains("/docker/data/merged")),
+        "{left:?}"
+    );
+    umount2(&inside, MntFlags::empty()).expect("nobody uses it");
+    let root = place.path("");
+    drop(place);
+    assert!(!mount_table().contains(&root), "{}", mount_table());
 }
