@@ -173,13 +173,15 @@ pub(crate) fn streams_and_code(world: &World, id: &BoxId) {
         .spawn()
         .expect("spawned");
     let mut stdout = child.stdout.take().expect("piped");
-    stdout.read_exact(&mut [0; 1 << 20]).expect("read");
-    let reading = std::thread::spawn(move || {
-        while stdout.read(&mut [0; 4096]).expect("read") > 0 {
-            // So slowly that the next bytes are always there.
-            nix::poll::poll(&mut [], nix::poll::PollTimeout::from(1_u8)).expect("waited");
-        }
-    });
+    let mut read_slowly = move || {
+        // So slowly that the next bytes are always there.
+        nix::poll::poll(&mut [], nix::poll::PollTimeout::from(1_u8)).expect("waited");
+        stdout.read(&mut [0; 4096]).expect("read")
+    };
+    // Until every pipe on the way is full, and stays so.
+    let read: usize = (0..256).map(|_| read_slowly()).sum();
+    assert!(read > 0, "it writes");
+    let reading = std::thread::spawn(move || while read_slowly() > 0 {});
     let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
     nix::sys::signal::kill(pid, Signal::SIGTERM).expect("sent");
     let mut ended = None;
