@@ -93,12 +93,17 @@ fn overlay() -> Result<OwnedFd, SealError> {
     };
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let folder = open(folder, flags, Mode::empty())?;
-    // The kernel wants two lower layers that don't lie in each other.
-    let empty = NewFs::open("tmpfs")?.mount(attr::RDONLY)?;
+    // The kernel wants two lower layers that don't lie in each other. The
+    // second is whatever is there for sure and attached: kernels before 6.15
+    // take no detached mount, and procfs is nowhere a layer.
+    let sys = open("/sys", flags, Mode::empty())?;
     let fs = NewFs::open("overlay")?;
-    for layer in [&folder, &empty] {
-        fs.set("lowerdir+", format!("/proc/self/fd/{}", layer.as_raw_fd()))?;
-    }
+    let [program, second] = [&folder, &sys].map(|layer| layer.as_raw_fd());
+    // One option for both: kernels before 6.8 know no other way.
+    fs.set(
+        "lowerdir",
+        format!("/proc/self/fd/{program}:/proc/self/fd/{second}"),
+    )?;
     let mount = fs.mount(attr::RDONLY | attr::NOSUID | attr::NODEV)?;
     let sealed = openat(
         &mount,
