@@ -64,6 +64,10 @@ impl Context {
 }
 
 /// The one place that reads HOLDALL_ROOT.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the licensed home of the command's environment"
+)]
 fn root_of_environment() -> Option<PathBuf> {
     std::env::var_os("HOLDALL_ROOT")
         .filter(|root| !root.is_empty())

@@ -29,6 +29,10 @@ pub(crate) struct Environment {
 
 impl Environment {
     /// All that this process was given.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the licensed home of the environment"
+    )]
     pub(crate) fn inherited() -> Self {
         let mut all = Self::default();
         for (name, value) in std::env::vars_os() {

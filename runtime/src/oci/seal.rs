@@ -53,6 +53,7 @@ pub(crate) fn ensure() -> Result<(), SealError> {
     let arguments = std::env::args_os()
         .map(text)
         .collect::<Result<Vec<_>, _>>()?;
+    #[expect(clippy::disallowed_methods, reason = "passed on as it is, not read")]
     let environment = std::env::vars_os()
         .map(|(mut name, value)| {
             name.push("=");

@@ -1,0 +1,11 @@
+//! The rules of ARCHITECTURE.md and of the house, held by tests: what a
+//! compiler or clippy does not hold already.
+#![forbid(unsafe_code)]
+#![expect(clippy::indexing_slicing, reason = "a missing key fails the test")]
+
+mod crates;
+mod errors;
+mod rust;
+mod sources;
+mod supply;
+mod workspace;

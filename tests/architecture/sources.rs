@@ -1,0 +1,155 @@
+//! What no Rust file of the workspace may hold.
+
+use std::collections::BTreeSet;
+
+use crate::rust::words;
+use crate::workspace::{Source, sources};
+
+/// Past this a file of the product asks to be two.
+const ASKS_TO_BE_TWO: usize = 400;
+
+/// Past this any file is two.
+const IS_TWO: usize = 800;
+
+/// Files of the product past [`ASKS_TO_BE_TWO`], each with the reason why it
+/// stays one. An entry that is no longer needed fails the test.
+const LONGER: [(&str, &str); 6] = [
+    ("image/src/store.rs", "to be split"),
+    ("init/src/args.rs", "to be split"),
+    ("runtime/src/boxes/error.rs", "to be split"),
+    ("runtime/src/boxes/store.rs", "to be split"),
+    ("runtime/src/control.rs", "to be split"),
+    ("runtime/src/oci/apply.rs", "to be split"),
+];
+
+/// The licensed homes of what clippy.toml bans.
+const HOMES: [&str; 12] = [
+    // Clocks.
+    "bench/src/clock.rs",
+    "builder/src/host.rs",
+    "init/src/clock.rs",
+    "init/tests/behaviour/world.rs",
+    "runtime/src/boxes/clock.rs",
+    "runtime/src/oci/state/identity.rs",
+    // The environment.
+    "build.rs",
+    "init/src/environment.rs",
+    "runtime/src/oci/seal.rs",
+    "src/context.rs",
+    "src/env_file.rs",
+    // The one sleep, and the clock that bounds it.
+    "tests/e2e/eventually.rs",
+];
+
+/// Names that say nothing about what is in a file.
+const EMPTY_NAMES: [&str; 8] = [
+    "common", "helper", "helpers", "imp", "manager", "misc", "util", "utils",
+];
+
+/// An attribute that may stand although `expect` is the rule, with its reason.
+const ALLOWS: [(&str, &str); 1] = [(
+    "image/tests/fixture/mod.rs",
+    "compiled into several tests, and dead code in some of them only",
+)];
+
+fn stem(path: &str) -> &str {
+    path.trim_end_matches(".rs")
+}
+
+/// Fails with every offence at once, so that one run shows all the work.
+#[track_caller]
+fn none(what: &str, offences: Vec<String>) {
+    assert!(offences.is_empty(), "{what}:\n  {}", offences.join("\n  "));
+}
+
+#[test]
+fn a_file_that_asks_to_be_two_has_a_reason_to_stay_one() {
+    let sources = sources();
+    let reason = |source: &Source| LONGER.iter().any(|(path, _)| *path == source.path);
+    let is_long = |source: &&Source| source.is_product() && source.lines() > ASKS_TO_BE_TWO;
+    let long: Vec<&Source> = sources.iter().filter(is_long).collect();
+    let offences = long.iter().filter(|source| !reason(source));
+    let offences = offences.map(|source| format!("{}: {}", source.path, source.lines()));
+    none("too many lines", offences.collect());
+    for (path, reason) in LONGER {
+        assert!(
+            long.iter().any(|source| source.path == path),
+            "{path} is not too long any more: take it out of the list ({reason})"
+        );
+    }
+}
+
+#[test]
+fn no_file_is_two() {
+    let long = sources()
+        .into_iter()
+        .filter(|source| source.lines() > IS_TWO);
+    let offences = long.map(|source| format!("{}: {}", source.path, source.lines()));
+    none("too many lines", offences.collect());
+}
+
+#[test]
+fn a_file_is_named_after_what_is_in_it() {
+    let is_empty = |part: &str| EMPTY_NAMES.contains(&stem(part));
+    let sources = sources().into_iter();
+    let offences = sources.filter(|source| source.path.split('/').any(is_empty));
+    none("empty names", offences.map(|source| source.path).collect());
+}
+
+#[test]
+fn unsafe_code_stands_only_in_sys() {
+    let mut offences = Vec::new();
+    for source in sources() {
+        let is_home = source.path.split('/').any(|part| stem(part) == "sys");
+        // A quick look first: the lexer is slow without optimisation.
+        if is_home || !source.text.contains("unsafe") {
+            continue;
+        }
+        let code = source.code();
+        let found = words(&code).filter(|(_, word)| *word == "unsafe");
+        offences.extend(found.map(|(line, _)| format!("{}:{line}", source.path)));
+    }
+    none("unsafe code", offences);
+}
+
+#[test]
+fn what_clippy_bans_stands_only_in_its_homes() {
+    let sources = sources().into_iter();
+    let lints = ["disallowed_methods", "disallowed_types"];
+    let licensed = sources.filter(|source| {
+        lints.iter().any(|lint| source.text.contains(lint)) && {
+            let code = source.code();
+            words(&code).any(|(_, word)| lints.contains(&word))
+        }
+    });
+    let found: BTreeSet<String> = licensed.map(|source| source.path).collect();
+    let homes: BTreeSet<String> = HOMES.map(str::to_owned).into();
+    assert_eq!(
+        found, homes,
+        "left: what is there, right: what may be there"
+    );
+}
+
+#[test]
+fn a_lint_is_expected_and_never_allowed() {
+    let mut found = BTreeSet::new();
+    for source in sources() {
+        if !source.text.contains("allow(") {
+            continue;
+        }
+        let code = source.code();
+        let mut attributes = code.match_indices("#[").chain(code.match_indices("#!["));
+        let allows = |(at, _): (usize, &str)| {
+            let attribute = code[at..].split(']').next().unwrap_or_default();
+            words(attribute).any(|(_, word)| word == "allow")
+        };
+        if attributes.any(allows) {
+            found.insert(source.path);
+        }
+    }
+    let allowed = ALLOWS.map(|(path, _)| path.to_owned()).into();
+    assert_eq!(
+        found, allowed,
+        "left: what is there, right: what may be there"
+    );
+}
