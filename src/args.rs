@@ -129,6 +129,51 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// The page, as `--help` of every verb says it.
+    fn page() -> String {
+        let mut page = String::from(PAGE_HEAD);
+        let mut cli = Cli::command().term_width(PAGE_WIDTH);
+        cli.build();
+        let mut add = |command: &mut clap::Command| {
+            let name = command.get_bin_name().unwrap_or("holdall").to_owned();
+            let help = command.render_long_help().to_string();
+            let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
+            page.push_str(&format!(
+                "\n## {name}\n\n```text\n{}\n```\n",
+                lines.join("\n")
+            ));
+        };
+        add(&mut cli.clone());
+        for verb in cli.get_subcommands_mut() {
+            add(verb);
+        }
+        page
+    }
+
+    const PAGE_WIDTH: usize = 100;
+    const PAGE_PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/commands.md");
+    const PAGE_HEAD: &str = "\
+# Commands
+
+What `holdall --help` and `holdall VERB --help` say. Written from them by
+`cargo test -p holdall --bin holdall -- --ignored`; a test holds it against them.
+";
+
+    #[test]
+    fn the_page_of_commands_is_what_help_says() {
+        let written = std::fs::read_to_string(PAGE_PATH).expect("docs/commands.md");
+        assert!(
+            page() == written,
+            "--help has changed: write the page again as its first lines say"
+        );
+    }
+
+    #[test]
+    #[ignore = "it writes docs/commands.md"]
+    fn write_the_page_of_commands() {
+        std::fs::write(PAGE_PATH, page()).expect("docs/commands.md can be written");
+    }
+
     #[test]
     fn every_verb_teaches_by_example() {
         for verb in Cli::command().get_subcommands_mut() {

@@ -16,6 +16,7 @@ mod status;
 mod bad_input;
 mod build_cache;
 mod command_line;
+mod docs;
 mod heal;
 mod images;
 mod interrupt;
