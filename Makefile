@@ -14,7 +14,7 @@ TEST_PACKAGES  := strace busybox-static python3 skopeo umoci docker.io podman bu
 # What `make bench` measures holdall beside.
 BENCH_PACKAGES := util-linux busybox-static tini dumb-init catatonit crun runc podman buildah umoci supervisor s6 runit
 
-.PHONY: help demo test check bench build setup setup-test clean
+.PHONY: help demo test check deny mutants bench build setup setup-test clean
 
 help:
 	@sed -n '1,4s/^# \{0,1\}//p' Makefile
@@ -55,6 +55,19 @@ check: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
+
+# All of deny.toml by cargo-deny, which takes longer to compile than everything
+# else here: outside CI. What matters most of it is in `make test` as well.
+deny:
+	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
+	cargo deny --locked check bans licenses sources
+
+# Changes the code in a thousand ways; a test must notice each. For hours, so
+# outside CI. `make mutants ONLY=init/supervise` does one part. What survived,
+# and why it may: docs/mutants.md.
+mutants: setup-test
+	@cargo mutants --version >/dev/null 2>&1 || cargo install --locked cargo-mutants
+	nice -n 15 cargo mutants --output target $(foreach part,$(ONLY),--file '$(part)/**')
 
 # The same work beside the peers, into docs/benchmarks.md. Asserts nothing.
 # `make bench ONLY="bundle logs"` measures only these again.
