@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use holdall_protocol::Millis;
 
-use crate::commands;
+use crate::report::Failure;
+use crate::{commands, exit};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -94,6 +96,30 @@ impl std::str::FromStr for Target {
     }
 }
 
+/// How long an ordered stop of boxes may take.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Grace {
+    /// Seconds until what is left of a box is killed; the image's own unless given
+    #[arg(short, long, value_name = "SECONDS")]
+    time: Option<u32>,
+}
+
+impl Grace {
+    /// For these targets. A service's own `stop.timeout` can't be changed from
+    /// outside, and is not silently taken for it.
+    pub(crate) fn of(&self, targets: &[Target]) -> Result<Option<Millis>, Failure> {
+        let single = targets.iter().find_map(|target| target.service.as_ref());
+        match (self.time, single) {
+            (Some(_), Some(service)) => Err(Failure::text(format!(
+                "cannot give service {service} another grace period"
+            ))
+            .help("-t is for whole boxes; a service has `stop = { timeout = \"3s\" }`")
+            .code(exit::USAGE)),
+            (time, _) => Ok(time.map(|seconds| Millis::from_secs(seconds.into()))),
+        }
+    }
+}
+
 /// `NAME=value`, or `NAME` alone for the value that it has here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EnvArg {
@@ -127,6 +153,23 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_grace_period_is_for_boxes_and_refused_for_a_service() {
+        let targets = |all: &[&str]| -> Vec<Target> {
+            let parsed = all.iter().map(|text| text.parse());
+            parsed.collect::<Result<_, _>>().expect("well-formed")
+        };
+        let given = Grace { time: Some(3) };
+        let of_boxes = given.of(&targets(&["shop", "blog"]));
+        assert_eq!(of_boxes.expect("boxes"), Some(Millis::from_secs(3)));
+        let refused = given.of(&targets(&["blog", "shop/app"]));
+        let refused = refused.expect_err("a service");
+        assert_eq!(refused.exit_code(), exit::USAGE);
+        assert!(refused.render().contains("service app"));
+        let none = Grace { time: None };
+        assert_eq!(none.of(&targets(&["shop/app"])).expect("its own"), None);
     }
 
     /// The page, as `--help` of every verb says it.

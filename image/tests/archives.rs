@@ -4,7 +4,7 @@
 mod fixture;
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read as _, Write};
 use std::path::Path;
 use std::process::Command;
 
@@ -69,6 +69,22 @@ fn run(program: &str, args: &[&str]) -> String {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program} {args:?}: {errors}");
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The members of an archive, with another index.json.
+fn with_index(archive: &[u8], index: &str) -> Tar {
+    let mut tar = Tar::new();
+    for entry in tar::Archive::new(archive).entries().expect("entries") {
+        let mut entry = entry.expect("an entry");
+        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content).expect("its content");
+        if path == "index.json" {
+            content = index.as_bytes().to_vec();
+        }
+        tar = tar.file(&path, &content);
+    }
+    tar
 }
 
 #[test]
@@ -491,21 +507,7 @@ fn a_blob_of_another_size_than_its_descriptor_says_is_refused() {
         r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"{digest}","size":{}}}]}}"#,
         forged.len()
     );
-    let mut tar = Tar::new();
-    for entry in tar::Archive::new(archive.as_slice())
-        .entries()
-        .expect("entries")
-    {
-        use std::io::Read;
-        let mut entry = entry.expect("an entry");
-        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let mut content = Vec::new();
-        entry.read_to_end(&mut content).expect("its content");
-        if path == "index.json" {
-            content = index.clone().into_bytes();
-        }
-        tar = tar.file(&path, &content);
-    }
+    let tar = with_index(&archive, &index);
     let tar = tar.file(&format!("blobs/sha256/{}", digest.hex()), forged.as_bytes());
     let text = refusal(tar);
     let layer = image.manifest.layers[0].digest;
@@ -540,24 +542,8 @@ fn an_image_for_this_machine_is_chosen_among_platforms() {
         r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"application/vnd.oci.image.index.v1+json","digest":"{digest}","size":{},"annotations":{{"org.opencontainers.image.ref.name":"latest"}}}}]}}"#,
         nested.len()
     );
-    let mut tar = Tar::new();
-    for entry in tar::Archive::new(archive.as_slice())
-        .entries()
-        .expect("entries")
-    {
-        use std::io::Read;
-        let mut entry = entry.expect("an entry");
-        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let mut content = Vec::new();
-        entry.read_to_end(&mut content).expect("its content");
-        let content = if path == "index.json" {
-            index.clone().into_bytes()
-        } else {
-            content
-        };
-        tar = tar.file(&path, &content);
-    }
-    tar = tar.file(&format!("blobs/sha256/{}", digest.hex()), nested.as_bytes());
+    let tar = with_index(&archive, &index);
+    let tar = tar.file(&format!("blobs/sha256/{}", digest.hex()), nested.as_bytes());
     let to = Room::new();
     let loaded = load(&to.store, tar.finish().as_slice()).expect("loads");
     assert_eq!(loaded, [(None, image)], "latest alone is a tag, not a name");

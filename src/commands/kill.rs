@@ -5,7 +5,7 @@ use holdall_protocol::Signal;
 use super::Outcome;
 use crate::args::Target;
 use crate::context::Context;
-use crate::{each, exit, output};
+use crate::each;
 
 /// Kill boxes at once, or signal them or single services
 #[derive(Debug, clap::Args)]
@@ -24,17 +24,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let boxes = context.boxes()?;
-    each::of(&args.targets, |target| {
-        let record = boxes.find(&target.name)?;
-        match &target.service {
-            None => boxes.kill(&record.id, args.signal)?,
-            Some(service) => {
-                let mut client = boxes.control(&record.id)?;
-                client.signal(std::slice::from_ref(service), args.signal)?;
-            }
-        }
-        output::data(&format!("{}\n", each::name(target)))?;
-        Ok(exit::OK)
-    })
+    each::target(
+        context,
+        &args.targets,
+        |boxes, id| boxes.kill(id, args.signal),
+        |client, services| client.signal(services, args.signal),
+    )
 }

@@ -1,9 +1,11 @@
 //! `holdall start`.
 
+use holdall_runtime::control::ControlClient;
+
 use super::Outcome;
 use crate::args::Target;
 use crate::context::Context;
-use crate::{each, exit, output};
+use crate::each;
 
 /// Start stopped boxes, or single services
 #[derive(Debug, clap::Args)]
@@ -18,16 +20,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let boxes = context.boxes()?;
-    each::of(&args.targets, |target| {
-        let record = boxes.find(&target.name)?;
-        match &target.service {
-            None => drop(boxes.start(&record.id)?),
-            Some(service) => boxes
-                .control(&record.id)?
-                .start(std::slice::from_ref(service))?,
-        }
-        output::data(&format!("{}\n", each::name(target)))?;
-        Ok(exit::OK)
-    })
+    each::target(
+        context,
+        &args.targets,
+        |boxes, id| boxes.start(id).map(drop),
+        ControlClient::start,
+    )
 }

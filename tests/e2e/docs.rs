@@ -13,6 +13,8 @@ mod words;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use holdall_protocol::{Manifest, Reader};
+
 use crate::env::Env;
 use page::Block;
 use shell::Shell;
@@ -105,6 +107,49 @@ fn a_block_that_is_not_run_has_a_reason_and_was_counted() {
         }
     }
     assert_eq!(not_run.len(), NOT_RUN, "{}", not_run.join("\n"));
+}
+
+#[test]
+fn the_holdall_toml_of_the_readme_is_one() {
+    let env = Env::new();
+    let shown = blocks("README.md").into_iter();
+    let mut shown = shown.filter(|block| block.language == "toml");
+    let toml = shown.next().expect("an example");
+    assert!(shown.next().is_none(), "each needs its own files");
+    let dir = env.project("shown", &toml.text);
+    std::fs::create_dir(dir.join("app")).expect("a folder below the root");
+    std::fs::write(dir.join("app/main.py"), "").expect("a file below the root");
+    let checked = env.run(["check".as_ref(), dir.as_os_str()]).ok();
+    assert_eq!(checked, "ok\n");
+}
+
+#[test]
+fn every_key_in_the_reference_of_holdall_toml_is_known() {
+    let text = std::fs::read_to_string(root().join("docs/holdall-toml.md")).expect("a page");
+    let mut known = 0;
+    for (section, key) in page::keys(&text) {
+        // The builder's own, which the stories of the builder use.
+        if !["init", "service.NAME", "profile.NAME"].contains(&section.as_str()) {
+            continue;
+        }
+        let section = section.replace("NAME", "a");
+        let key = key.replace("NAME", "a");
+        let toml = format!("[service.a]\ncommand = 'a'\n[{section}]\n{key} = 0\n");
+        // A second [service.a] or `command` is no TOML: there it comes first.
+        let toml = match (section.as_str(), key.as_str()) {
+            ("service.a", "command") => "[service.a]\ncommand = 0\n".to_owned(),
+            ("service.a", key) => format!("[service.a]\ncommand = 'a'\n{key} = 0\n"),
+            _ => toml,
+        };
+        let problems = Manifest::from_toml(&toml, Reader::Builder).err();
+        for problem in problems.unwrap_or_default() {
+            let unknown = ["unknown key", "not built"];
+            let is_known = !unknown.iter().any(|words| problem.message.contains(words));
+            assert!(is_known, "[{section}] {key}: {}", problem.message);
+        }
+        known += 1;
+    }
+    assert!(known >= 20, "the tables are not where they were: {known}");
 }
 
 #[test]

@@ -116,6 +116,28 @@ pub(super) fn anchors(page: &str) -> impl Iterator<Item = String> {
     })
 }
 
+/// Every key of the tables below headings like `## [section]`, with the
+/// section's name.
+pub(super) fn keys(page: &str) -> Vec<(String, String)> {
+    let mut keys = Vec::new();
+    let mut section = None;
+    for line in page.lines() {
+        if let Some(heading) = line.strip_prefix("## ") {
+            let name = heading.strip_prefix('[');
+            section = name.and_then(|name| name.strip_suffix(']'));
+        }
+        let cell = line
+            .strip_prefix("| `")
+            .and_then(|row| row.split(" |").next());
+        let (Some(section), Some(cell)) = (section, cell) else {
+            continue;
+        };
+        let named = cell.split(", ").map(|key| key.trim_matches('`'));
+        keys.extend(named.map(|key| (section.to_owned(), key.to_owned())));
+    }
+    keys
+}
+
 #[test]
 fn a_page_is_taken_apart() {
     let page = "# A `b`: c\n[x](y.md#z)\n```console\n$ one \\\n> two\nout\n$ three\n```\n\
@@ -133,6 +155,9 @@ fn a_page_is_taken_apart() {
     assert_eq!(all[1].line, 9);
     assert_eq!(all[2].file.as_deref(), Some("a/b"));
     assert_eq!(all[2].text, "x = 1\n");
+    let table = "## [init]\n| key | x |\n|---|---|\n| `a`, `b` | `c` |\n";
+    let key = |key: &str| ("init".to_owned(), key.to_owned());
+    assert_eq!(keys(table), [key("a"), key("b")]);
     assert_eq!(links(page), ["y.md#z"]);
     assert_eq!(anchors(page).collect::<Vec<_>>(), ["a-b-c"]);
 }
