@@ -67,7 +67,7 @@ deny:
 # and why it may: docs/mutants.md.
 mutants: setup-test
 	@cargo mutants --version >/dev/null 2>&1 || cargo install --locked cargo-mutants
-	nice -n 15 cargo mutants --output target $(foreach part,$(ONLY),--file '$(part)/**')
+	nice -n 15 cargo mutants --workspace --output target $(foreach part,$(ONLY),--re '^$(part)')
 
 # The same work beside the peers, into docs/benchmarks.md. Asserts nothing.
 # `make bench ONLY="bundle logs"` measures only these again.
