@@ -12,7 +12,8 @@
 //! ```
 //! Everything appears by a rename of what is complete and synced, so at any
 //! instant a killed process or a power cut leaves a store that works; what
-//! they leave under `tmp/` and the dotted names, the next gc removes.
+//! they leave under `tmp/` and the dotted names, the next who adds or collects
+//! alone removes.
 //!
 //! **In-flight writes and gc.** A blob exists before the name that will keep
 //! it. So whoever adds, or asks whether something is there in order to build
@@ -32,6 +33,7 @@ use crate::reference::{self, Reference};
 
 mod blob;
 mod error;
+mod fsck;
 mod gc;
 mod index;
 mod layers;
@@ -41,6 +43,7 @@ pub(crate) use blob::Staged;
 pub use blob::{BlobWriter, VerifiedReader};
 pub(crate) use error::space_hint;
 pub use error::{BlobMismatch, StoreError};
+pub use fsck::{Depth, Difference, Fault, Need, Report};
 pub use gc::Freed;
 
 /// Content of `oci-layout`.
@@ -349,16 +352,40 @@ impl Store {
         Ok(listed)
     }
 
-    /// Begins the session, if there is none.
+    /// Begins the session, if there is none. Who is alone in it removes what
+    /// crashes left: nobody works on it.
     fn begin(&self) -> Result<(), StoreError> {
         let mut session = self
             .session
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         if session.is_none() {
-            *session = Some(lock::shared(&self.session_lock())?);
+            let path = self.session_lock();
+            *session = Some(match lock::try_exclusive(&path)? {
+                Some(mut lock) => {
+                    self.sweep_half_made();
+                    lock::share(&mut lock, &path)?;
+                    lock
+                }
+                None => lock::shared(&path)?,
+            });
         }
         Ok(())
+    }
+
+    /// What can't be removed is said and left: it takes space, and is in
+    /// nobody's way.
+    fn sweep_half_made(&self) {
+        match self.half_made() {
+            Ok(found) => {
+                for path in found {
+                    if let Err(error) = layers::remove_tree(&path) {
+                        log::warn!("cannot remove {}: {error}", path.display());
+                    }
+                }
+            }
+            Err(error) => log::warn!("cannot look for what crashes left: {error}"),
+        }
     }
 
     fn prepare(&self) -> Result<(), StoreError> {

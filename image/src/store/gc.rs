@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::layers::remove_tree;
 use super::{Store, StoreError, lock};
@@ -54,6 +54,18 @@ impl Store {
         Ok(freed)
     }
 
+    /// What crashes left. The caller is alone in the store, or it may be
+    /// somebody's work.
+    pub(super) fn half_made(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let temporary = self.temporary();
+        let blobs = listed(&temporary)?.into_iter();
+        let mut found: Vec<PathBuf> = blobs.map(|name| temporary.join(name)).collect();
+        let layers = listed(&self.layers)?.into_iter();
+        let half = layers.filter(|name| name.to_str().is_some_and(is_half_made));
+        found.extend(half.map(|name| self.layers.join(name)));
+        Ok(found)
+    }
+
     fn sweep_blobs(&self, used: &BTreeSet<Digest>, freed: &mut Freed) -> Result<(), StoreError> {
         for (folder, temporary) in [(self.blobs(), false), (self.temporary(), true)] {
             for entry in entries(&folder)? {
@@ -100,10 +112,7 @@ impl Store {
                     .and_then(|()| remove_tree(&gone))
                     .map_err(failed)?;
                 freed.layers += 1;
-            } else if [".unpack-", ".add-", ".gone-"]
-                .iter()
-                .any(|kind| name.starts_with(kind))
-            {
+            } else if is_half_made(name) {
                 remove_tree(&path).map_err(failed)?;
             } else if name.starts_with('.') && Path::new(name).extension() == Some("lock".as_ref())
             {
@@ -113,6 +122,14 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Whether a name beside the layers is that of one half unpacked, half packed
+/// or half removed.
+fn is_half_made(name: &str) -> bool {
+    [".unpack-", ".add-", ".gone-"]
+        .iter()
+        .any(|kind| name.starts_with(kind))
 }
 
 fn entries(folder: &Path) -> Result<Vec<std::ffi::OsString>, StoreError> {
@@ -125,4 +142,14 @@ fn entries(folder: &Path) -> Result<Vec<std::ffi::OsString>, StoreError> {
         path: folder.to_owned(),
         source,
     })
+}
+
+/// A folder's entries; none where it isn't there.
+pub(super) fn listed(folder: &Path) -> Result<Vec<std::ffi::OsString>, StoreError> {
+    match entries(folder) {
+        Err(StoreError::Examine { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Ok(Vec::new())
+        }
+        other => other,
+    }
 }

@@ -119,14 +119,24 @@ impl Store {
             .and_then(|()| make_root(&path))
             .map_err(failed)?;
         let temporary = Temporary(Some(path.clone()));
-        let root = RootDir::open(&path)?;
+        self.unpack_blob(layer, diff_id, &RootDir::open(&path)?)?;
+        self.adopt(temporary, diff_id)
+    }
+
+    /// Unpacks a layer's blob, which must be of this diff ID.
+    pub(super) fn unpack_blob(
+        &self,
+        layer: &Descriptor,
+        diff_id: &Digest,
+        root: &RootDir,
+    ) -> Result<(), LayerError> {
         let damaged = |source| StoreError::ReadBlob {
             digest: layer.digest,
             source,
         };
         let mut blob = self.open_blob(layer)?;
         let (coding, tar) = sniff(&mut blob).map_err(damaged)?;
-        let found = unpack_coded(coding, tar, &root, &Limits::default())?;
+        let found = unpack_coded(coding, tar, root, &Limits::default())?;
         blob.drain().map_err(damaged)?;
         if found != *diff_id {
             let (layer, expected) = (layer.digest, *diff_id);
@@ -136,7 +146,7 @@ impl Store {
                 found,
             });
         }
-        self.adopt(temporary, diff_id)
+        Ok(())
     }
 
     /// Whether the layer is unpacked. As with [`Store::contains`], it then
@@ -171,7 +181,7 @@ impl Store {
     }
 
     /// An empty directory beside the layers, no one else's.
-    fn new_layer(&self) -> Result<Temporary, StoreError> {
+    pub(super) fn new_layer(&self) -> Result<Temporary, StoreError> {
         let mut attempt = 0_u32;
         loop {
             let path = self
@@ -221,10 +231,10 @@ fn make_root(path: &Path) -> io::Result<()> {
 
 /// A directory that is removed when dropped, unless it became a layer: then
 /// its old name may be another's already.
-struct Temporary(Option<PathBuf>);
+pub(super) struct Temporary(Option<PathBuf>);
 
 impl Temporary {
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         self.0.as_deref().unwrap_or(Path::new(""))
     }
 }

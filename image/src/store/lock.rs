@@ -23,6 +23,23 @@ pub(super) fn shared(path: &Path) -> Result<Lock, StoreError> {
     lock(path, FlockArg::LockShared).and_then(|lock| lock.ok_or_else(|| busy(path)))
 }
 
+/// Makes a lock that no one shares one that others may. Another may get in
+/// between: what was known under it may have changed.
+pub(super) fn share(lock: &mut Lock, path: &Path) -> Result<(), StoreError> {
+    loop {
+        match lock.relock(FlockArg::LockShared) {
+            Ok(()) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(error) => {
+                return Err(StoreError::Lock {
+                    path: path.to_owned(),
+                    source: error.into(),
+                });
+            }
+        }
+    }
+}
+
 /// The lock, if no one has it in any way.
 pub(super) fn try_exclusive(path: &Path) -> Result<Option<Lock>, StoreError> {
     lock(path, FlockArg::LockExclusiveNonblock)
