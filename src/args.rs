@@ -62,6 +62,7 @@ pub(crate) enum Verb {
     Inspect(commands::inspect::Args),
     Save(commands::save::Args),
     Load(commands::load::Args),
+    Fsck(commands::fsck::Args),
 }
 
 /// `BOX` or `BOX/SERVICE`, as every verb that takes a service reads it.

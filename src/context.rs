@@ -36,6 +36,11 @@ impl Context {
         })
     }
 
+    /// The folders.
+    pub(crate) fn dirs(&self) -> &Dirs {
+        &self.dirs
+    }
+
     /// The folders and the image store.
     pub(crate) fn state(&self) -> Result<(Dirs, Store), Failure> {
         let store = Store::open(&self.dirs.store(), &self.dirs.layers())?;

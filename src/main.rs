@@ -73,5 +73,6 @@ fn dispatch(context: &Context, verb: &Verb) -> Outcome {
         Verb::Inspect(args) => commands::inspect::run(context, args),
         Verb::Save(args) => commands::save::run(context, args),
         Verb::Load(args) => commands::load::run(context, args),
+        Verb::Fsck(args) => commands::fsck::run(context, args),
     }
 }

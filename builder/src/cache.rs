@@ -13,10 +13,12 @@
 //! can't be read is as good as none.
 
 pub(crate) mod key;
+mod recorded;
 mod workspace;
 
 use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -26,7 +28,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::key::Key;
-pub(crate) use self::workspace::Workspace;
+pub(crate) use self::recorded::{Recorded, recorded};
+pub(crate) use self::workspace::{Workspace, left_behind};
 
 /// The version of the records.
 const VERSION: u32 = 1;
@@ -37,6 +40,9 @@ const MAX_RECORD: u64 = 64 * 1024;
 /// How often a wish to stop is looked at while another build holds a step's
 /// lock, in milliseconds. A lock can't be waited for together with a flag.
 const LOCK_CHECK: u8 = 50;
+
+/// The folders of records.
+pub(crate) const RECORDS: [&str; 3] = ["steps", "images", "index"];
 
 /// Why the cache can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +59,15 @@ pub enum CacheError {
     /// A lock can't be taken.
     #[error("cannot lock {}", path.display())]
     Lock {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A record can't be removed.
+    #[error("cannot remove {}", path.display())]
+    Remove {
         /// Which.
         path: PathBuf,
         /// Why.
@@ -125,7 +140,7 @@ struct ImageRecord {
 impl Cache {
     /// Opens the cache, and makes it if it is not there.
     pub(crate) fn open(dir: PathBuf) -> Result<Self, CacheError> {
-        for name in ["steps", "images", "locks", "index"] {
+        for name in RECORDS.into_iter().chain(["locks"]) {
             let path = dir.join(name);
             let made = std::fs::create_dir_all(&path);
             made.map_err(|source| CacheError::Make { path, source })?;
@@ -233,13 +248,8 @@ fn write_record<T: Serialize>(path: PathBuf, record: &T) -> Result<(), CacheErro
 /// Writes a file so that its name never shows half of it: beside its name,
 /// made durable, and renamed.
 pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}-{count}.tmp", std::process::id()));
-    let beside = path.with_file_name(name);
-    let write = || {
-        let mut file = File::create(&beside)?;
+    let (mut file, beside) = create_beside(path)?;
+    let mut write = || {
         file.write_all(bytes)?;
         file.sync_all()?;
         std::fs::rename(&beside, path)
@@ -251,9 +261,65 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
     })
 }
 
+/// What the names of files being written end in.
+const TEMPORARY: &str = ".tmp";
+
+/// A new file beside `path`, locked as long as it is open: one that nobody has
+/// locked is what a killed build left.
+fn create_beside(path: &Path) -> io::Result<(File, PathBuf)> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}-{count}{TEMPORARY}", std::process::id()));
+        let beside = path.with_file_name(name);
+        let file = match File::create_new(&beside) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            other => other?,
+        };
+        match file.try_lock() {
+            // A sweeper that was quicker has removed it.
+            Ok(()) if file.metadata()?.nlink() == 0 => {}
+            Ok(()) => return Ok((file, beside)),
+            Err(std::fs::TryLockError::WouldBlock) => {}
+            Err(std::fs::TryLockError::Error(error)) => return Err(error),
+        }
+    }
+}
+
+/// Files in a folder of records that a killed build left half-written.
+fn half_written(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let paths = entries.map(|entry| entry.path());
+    let temporary = |path: &PathBuf| {
+        path.as_os_str()
+            .as_encoded_bytes()
+            .ends_with(TEMPORARY.as_bytes())
+    };
+    let dead = |path: &PathBuf| File::open(path).is_ok_and(|file| file.try_lock().is_ok());
+    paths.filter(temporary).filter(dead).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_killed_write_left_is_told_from_what_is_being_written() {
+        let (_dir, cache) = cache();
+        let path = cache.step_path(key());
+        let (writing, _) = create_beside(&path).unwrap();
+        let left = path.with_file_name("abc.4711-0.tmp");
+        std::fs::write(&left, "half").unwrap();
+        let steps = cache.dir.join("steps");
+        assert_eq!(half_written(&steps), std::slice::from_ref(&left));
+        // The next build sweeps it.
+        let _workspace = cache.workspace().unwrap();
+        assert!(!left.exists());
+        assert_eq!(std::fs::read_dir(&steps).unwrap().count(), 1);
+        drop(writing);
+        assert_eq!(half_written(&steps).len(), 1);
+    }
 
     fn cache() -> (tempfile::TempDir, Cache) {
         let dir = tempfile::tempdir().unwrap();

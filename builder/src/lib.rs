@@ -13,6 +13,7 @@
 //! execute/    step → layer; diff: what a command changed
 //! packages    chosen by apt, kept by digest; lock: which; bootstrap: unpacked
 //! check/      services against the files of the image
+//! fsck        whether cache and kept packages are whole
 //! ```
 #![forbid(unsafe_code)]
 
@@ -25,6 +26,7 @@ mod deb;
 mod diff;
 mod error;
 mod execute;
+pub mod fsck;
 mod host;
 mod inspect;
 mod layer;

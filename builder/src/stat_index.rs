@@ -130,6 +130,22 @@ impl StatIndex {
     }
 }
 
+/// Whether a file is an index that this release reads; `false` for one of
+/// another.
+pub(crate) fn is_readable(file: &Path) -> io::Result<bool> {
+    if file.symlink_metadata()?.len() > MAX_SIZE {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    let bytes = std::fs::read(file)?;
+    let kind = MAGIC.strip_suffix(b"1").unwrap_or(MAGIC);
+    if !bytes.starts_with(MAGIC) && bytes.starts_with(kind) {
+        return Ok(false);
+    }
+    decode(&bytes)
+        .map(|_| true)
+        .ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
 fn read_index(file: &Path) -> Option<BTreeMap<Vec<u8>, (Stamp, Content)>> {
     let size = file.symlink_metadata().ok()?.len();
     if size > MAX_SIZE {

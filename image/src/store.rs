@@ -33,7 +33,7 @@ use crate::reference::{self, Reference};
 
 mod blob;
 mod error;
-mod fsck;
+pub mod fsck;
 mod gc;
 mod index;
 mod layers;
@@ -43,7 +43,6 @@ pub(crate) use blob::Staged;
 pub use blob::{BlobWriter, VerifiedReader};
 pub(crate) use error::space_hint;
 pub use error::{BlobMismatch, StoreError};
-pub use fsck::{Depth, Difference, Fault, Need, Report};
 pub use gc::Freed;
 
 /// Content of `oci-layout`.
@@ -112,11 +111,7 @@ impl Store {
     /// must lie on one file system, and are readable by their owner alone: an
     /// unpacked layer has set-uid programs.
     pub fn open(store_dir: &Path, layers_dir: &Path) -> Result<Store, StoreError> {
-        let store = Store {
-            dir: store_dir.to_owned(),
-            layers: layers_dir.to_owned(),
-            session: Mutex::new(None),
-        };
+        let store = Store::at(store_dir, layers_dir);
         store.prepare()?;
         Ok(store)
     }

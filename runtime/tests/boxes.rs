@@ -10,6 +10,8 @@
 
 #[path = "boxes/exec.rs"]
 mod exec;
+#[path = "boxes/fsck.rs"]
+mod fsck;
 #[path = "boxes/init.rs"]
 mod init;
 #[path = "boxes/life.rs"]
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         ports::tests(),
         exec::tests(),
         init::tests(),
+        fsck::tests(),
     ];
     let trials = groups
         .into_iter()

@@ -4,6 +4,7 @@
 pub(crate) mod build;
 pub(crate) mod check;
 pub(crate) mod exec;
+pub(crate) mod fsck;
 pub(crate) mod images;
 pub(crate) mod inspect;
 pub(crate) mod kill;

@@ -17,6 +17,7 @@ mod bad_input;
 mod build_cache;
 mod command_line;
 mod docs;
+mod fsck;
 mod heal;
 mod images;
 mod interrupt;

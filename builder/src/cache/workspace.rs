@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::CacheError;
+use super::{CacheError, RECORDS, half_written};
 
 /// What the folders' names begin with.
 const PREFIX: &str = "tmp-";
@@ -99,18 +99,30 @@ fn open_lock(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Removes the folders whose lock nobody holds. What can't be removed is said
-/// and left: it takes space, and is in nobody's way.
+/// Removes what dead builds left. What can't be removed is said and left: it
+/// takes space, and is in nobody's way.
 fn sweep(cache: &Path) {
-    let Ok(entries) = std::fs::read_dir(cache) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        if !entry
-            .file_name()
-            .as_encoded_bytes()
-            .starts_with(PREFIX.as_bytes())
+    for path in left_behind(cache) {
+        let removed = match path.is_dir() {
+            true => std::fs::remove_dir_all(&path),
+            false => std::fs::remove_file(&path),
+        };
+        if let Err(error) = removed
+            && error.kind() != io::ErrorKind::NotFound
         {
+            log::warn!("cannot remove {}: {error}", path.display());
+        }
+    }
+}
+
+/// The folders and half-written records whose lock nobody holds.
+pub(crate) fn left_behind(cache: &Path) -> Vec<PathBuf> {
+    let records = RECORDS.map(|name| half_written(&cache.join(name)));
+    let mut found: Vec<PathBuf> = records.into_iter().flatten().collect();
+    let entries = std::fs::read_dir(cache).into_iter().flatten().flatten();
+    for entry in entries {
+        let name = entry.file_name();
+        if !name.as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
             continue;
         }
         let path = entry.path();
@@ -118,10 +130,11 @@ fn sweep(cache: &Path) {
             Ok(lock) => lock.try_lock().is_ok(),
             Err(error) => error.kind() == io::ErrorKind::NotFound,
         };
-        if dead && let Err(error) = std::fs::remove_dir_all(&path) {
-            log::warn!("cannot remove {}: {error}", path.display());
+        if dead {
+            found.push(path);
         }
     }
+    found
 }
 
 #[cfg(test)]

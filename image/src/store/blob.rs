@@ -241,7 +241,13 @@ impl Store {
     /// stays there while this [`Store`] is open.
     #[must_use]
     pub fn contains(&self, digest: &Digest) -> bool {
-        self.begin().is_ok() && self.blobs().join(digest.hex()).is_file()
+        self.begin().is_ok() && self.has_blob(digest)
+    }
+
+    /// Whether the blob is there just now: nothing keeps it there.
+    #[must_use]
+    pub fn has_blob(&self, digest: &Digest) -> bool {
+        self.blobs().join(digest.hex()).is_file()
     }
 
     /// A whole document of at most 4 MiB, verified.

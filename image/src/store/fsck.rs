@@ -4,7 +4,8 @@
 //! looks at nothing. [`compare`] is the long look at one unpacked layer.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use super::layers::remove_tree;
 use super::{Store, StoreError, lock};
@@ -46,6 +47,27 @@ pub struct Report {
 }
 
 impl Store {
+    /// The store as it is: nothing is made before something is added.
+    #[must_use]
+    pub fn at(store_dir: &Path, layers_dir: &Path) -> Self {
+        Self {
+            dir: store_dir.to_owned(),
+            layers: layers_dir.to_owned(),
+            session: Mutex::new(None),
+        }
+    }
+
+    /// Removes what interrupted work left, if nobody is at work.
+    ///
+    /// # Errors
+    /// Where it can't be looked for. What can't be removed is said.
+    pub fn sweep(&self) -> Result<(), StoreError> {
+        if let Some(_alone) = lock::try_exclusive(&self.session_lock())? {
+            self.sweep_half_made();
+        }
+        Ok(())
+    }
+
     /// Looks whether the store is whole: every blob's digest and size, the
     /// index, every document, and that all that an image needs is there, those
     /// of `keep` (manifest digests) too. Changes nothing but, for
@@ -56,11 +78,18 @@ impl Store {
     /// Where it can't be looked at: a folder can't be listed, or there is no
     /// room to unpack a layer. What is damaged is no error.
     pub fn check(&self, keep: &BTreeSet<Digest>, depth: Depth) -> Result<Report, LayerError> {
-        if !self.dir.is_dir() {
-            return Ok(Report {
-                faults: verdict::of_nothing(keep),
-                ..Report::default()
-            });
+        match self.dir.metadata() {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Report {
+                    faults: verdict::of_nothing(keep),
+                    ..Report::default()
+                });
+            }
+            Err(source) => {
+                let path = self.dir.clone();
+                return Err(StoreError::Examine { path, source }.into());
+            }
         }
         let leftovers = self.leftovers()?;
         // From here on a gc is postponed. This doesn't sweep: a check changes
@@ -82,21 +111,30 @@ impl Store {
     }
 
     /// Removes an unpacked layer that is damaged; whoever needs it unpacks it
-    /// again. Not while a box may stand on it: that is the caller's to know.
+    /// again. Not where somebody is at work in the store, or it is `in_use`,
+    /// which is asked while nobody can begin to be; whether it was removed.
     ///
     /// # Errors
-    /// Where it can't be removed.
-    pub fn drop_layer(&self, diff_id: &Digest) -> Result<(), StoreError> {
+    /// Where it can't be.
+    pub fn drop_layer(
+        &self,
+        diff_id: &Digest,
+        in_use: impl FnOnce() -> bool,
+    ) -> Result<bool, StoreError> {
+        let Some(_alone) = lock::try_exclusive(&self.session_lock())? else {
+            return Ok(false);
+        };
+        if in_use() {
+            return Ok(false);
+        }
         let path = self.layer_dir(diff_id);
         let gone = self.layers.join(format!(".gone-{}", diff_id.hex()));
-        let is_dir = path.symlink_metadata().is_ok_and(|found| found.is_dir());
+        // `remove_tree` takes a file as well.
         let removed = remove_tree(&gone)
             .and_then(|()| std::fs::rename(&path, &gone))
-            .and_then(|()| match is_dir {
-                true => remove_tree(&gone),
-                false => std::fs::remove_file(&gone),
-            });
-        removed.map_err(|source| StoreError::Sweep { path, source })
+            .and_then(|()| remove_tree(&gone));
+        removed.map_err(|source| StoreError::Sweep { path, source })?;
+        Ok(true)
     }
 
     /// The layers whose blobs are known, entry by entry.

@@ -23,6 +23,7 @@ mod error;
 mod exec;
 mod files;
 mod foreign;
+pub mod fsck;
 mod keeper;
 mod launch;
 mod layers;

@@ -127,7 +127,12 @@ impl BoxStore {
         ] {
             make_private(&dir)?;
         }
-        Ok(Self { dirs })
+        Ok(Self::at(dirs))
+    }
+
+    /// As it is, made or not.
+    pub(crate) fn at(dirs: Dirs) -> Self {
+        Self { dirs }
     }
 
     pub(crate) fn dirs(&self) -> &Dirs {
@@ -335,6 +340,12 @@ impl BoxStore {
         gone_is_fine(fs::remove_dir_all(&remains)).map_err(BoxError::file("remove", &remains))
     }
 
+    /// As [`BoxStore::draft`] does it, without one.
+    pub(crate) fn sweep_drafts(&self) -> Result<(), BoxError> {
+        let _names = self.lock_names()?;
+        self.sweep()
+    }
+
     /// Removes what crashes left: drafts and remains whose lock nobody holds.
     /// The caller holds the lock of the names.
     fn sweep(&self) -> Result<(), BoxError> {
@@ -343,7 +354,7 @@ impl BoxStore {
             let entry = entry.map_err(BoxError::file("read", &boxes))?;
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            if !name.starts_with(NEW) && !name.starts_with(GONE) {
+            if !is_draft(&name) {
                 continue;
             }
             let dir = BoxDir(entry.path());
@@ -359,6 +370,11 @@ impl BoxStore {
         }
         Ok(())
     }
+}
+
+/// Whether a name beside the boxes is that of one being made or removed.
+pub(crate) fn is_draft(name: &str) -> bool {
+    name.starts_with(NEW) || name.starts_with(GONE)
 }
 
 /// A box whose folder is gone can't be locked: `--rm` or another command was

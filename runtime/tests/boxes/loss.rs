@@ -116,6 +116,19 @@ pub(crate) fn kill_both(world: &World, id: &BoxId) {
     });
 }
 
+/// Kills both, and then the box.
+pub(crate) fn vanish(world: &World, id: &BoxId) {
+    let BoxState::Running { pid, .. } = world.state(id) else {
+        panic!("it runs")
+    };
+    kill_both(world, id);
+    let pid = i32::try_from(pid).expect("a pid");
+    kill(pid);
+    eventually("the box to vanish", || {
+        !std::path::Path::new(&format!("/proc/{pid}")).exists()
+    });
+}
+
 fn a_box_that_lost_both_is_minded_again_by_the_next_command() {
     let world = World::new();
     let record = world.create(world.script(COUNTING));
@@ -139,15 +152,7 @@ fn a_box_that_vanished_with_both_shows_as_exited_and_starts_again() {
     let record = world.create(world.script(COUNTING));
     drop(world.start(&record.id));
     world.wait_for_line(&record.id, "1");
-    let BoxState::Running { pid, .. } = world.state(&record.id) else {
-        panic!("it runs")
-    };
-    kill_both(&world, &record.id);
-    let pid = i32::try_from(pid).expect("a pid");
-    kill(pid);
-    eventually("the box to vanish", || {
-        !std::path::Path::new(&format!("/proc/{pid}")).exists()
-    });
+    vanish(&world, &record.id);
     let state = world.state(&record.id);
     assert!(
         matches!(state, BoxState::Exited { code: LOST, .. }),

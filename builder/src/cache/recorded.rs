@@ -1,0 +1,76 @@
+//! What becomes of a cache record, whichever it is.
+
+use std::io;
+use std::path::Path;
+
+use holdall_image::{Digest, Store};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::{ImageRecord, MAX_RECORD, StepRecord, VERSION};
+use crate::stat_index;
+
+/// What a record is worth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Recorded {
+    /// It leads to something.
+    Good,
+    /// It leads to what is gone, or is of another release.
+    Stale,
+    /// It can't be read.
+    Bad(String),
+}
+
+/// A record as it was read.
+enum Found {
+    /// The layer that the step made, if it made one.
+    Step(Option<Digest>),
+    Image(Digest),
+    Index,
+    OtherVersion,
+}
+
+/// Looks at a record of one of the folders of [`super::RECORDS`].
+pub(crate) fn recorded(folder: &str, path: &Path, store: &Store) -> Recorded {
+    let found = match folder {
+        "steps" => read::<StepRecord>(path).map(|record| {
+            record.map_or(Found::OtherVersion, |record| {
+                Found::Step(record.layer().map(|layer| layer.descriptor.digest))
+            })
+        }),
+        "images" => read::<ImageRecord>(path)
+            .map(|record| record.map_or(Found::OtherVersion, |record| Found::Image(record.image))),
+        _ => stat_index::is_readable(path).map(|known| match known {
+            true => Found::Index,
+            false => Found::OtherVersion,
+        }),
+    };
+    judge(found, |digest| store.has_blob(digest))
+}
+
+/// What a record is worth, given which blobs there are.
+fn judge(found: io::Result<Found>, there: impl Fn(&Digest) -> bool) -> Recorded {
+    match found {
+        Ok(Found::Index | Found::Step(None)) => Recorded::Good,
+        Ok(Found::Step(Some(blob)) | Found::Image(blob)) if there(&blob) => Recorded::Good,
+        Ok(Found::Step(Some(_)) | Found::Image(_) | Found::OtherVersion) => Recorded::Stale,
+        Err(error) => Recorded::Bad(error.to_string()),
+    }
+}
+
+/// A record of this version; `None` for one of another.
+fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    if path.symlink_metadata()?.len() > MAX_RECORD {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    let bytes = std::fs::read(path)?;
+    let Versioned { version } = serde_json::from_slice(&bytes)?;
+    if version != VERSION {
+        return Ok(None);
+    }
+    Ok(Some(serde_json::from_slice(&bytes)?))
+}
