@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use holdall_image::store::fsck::{Depth, Report};
-use holdall_image::{Digest, Image};
+use holdall_image::{Digest, Image, RootDir};
 
 mod fixture;
 
@@ -97,6 +97,20 @@ fn a_store_that_nobody_harmed_is_whole() {
         assert!(report.leftovers.is_empty(), "{:?}", report.leftovers);
         assert_eq!((report.images, report.blobs, report.layers), (1, 3, 1));
     }
+}
+
+#[test]
+fn the_overlays_own_notes_on_an_unpacked_layer_are_no_harm() {
+    let whole = Whole::new();
+    let root = RootDir::open(&whole.unpacked()).expect("unpacked");
+    let note = |name: &str| {
+        let set = root.set_xattr(Path::new("etc"), name.as_ref(), b"y");
+        set.expect("set");
+    };
+    note("trusted.overlay.impure");
+    assert!(whole.check(Depth::Layers).faults.is_empty());
+    note("trusted.overlay.opaque");
+    assert!(whole.fault(Depth::Layers).ends_with("/etc: its attributes"));
 }
 
 #[test]

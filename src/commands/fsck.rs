@@ -84,7 +84,7 @@ struct Found {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    let found = Found::look(context, args.deep)?;
+    let found = Found::look(context, args)?;
     let report = found.report(args.repair)?;
     match args.format {
         Format::Json => output::json(&report)?,
@@ -98,12 +98,16 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
 }
 
 impl Found {
-    fn look(context: &Context, deep: bool) -> Result<Self, Failure> {
+    fn look(context: &Context, args: &Args) -> Result<Self, Failure> {
         let dirs = context.dirs().clone();
         let store = Store::at(&dirs.store(), &dirs.layers());
-        let boxes = Boxes::at(dirs.clone());
+        // A repair works on folders, so they are made where they are missing.
+        let boxes = match args.repair {
+            true => context.boxes()?,
+            false => Boxes::at(dirs.clone()),
+        };
         let of_boxes = boxes.check(&store)?;
-        let depth = match deep {
+        let depth = match args.deep {
             true => images::Depth::Layers,
             false => images::Depth::Content,
         };

@@ -1,12 +1,14 @@
 //! An unpacked layer beside what its blob unpacks to.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
 use crate::document::Descriptor;
-use crate::layer::LayerError;
+use crate::layer::{LayerError, OPAQUE_XATTR, OVERLAY_XATTRS};
 use crate::root::{Kind, Metadata, RootDir, RootError};
 use crate::store::Store;
 
@@ -65,7 +67,7 @@ fn directory(
         };
         let difference = match metadata(&a, &b) {
             Some(what) => differs(&inner, what),
-            None if blob.xattrs(&inner)? != found.xattrs(&inner)? => {
+            None if attributes(blob, &inner)? != attributes(found, &inner)? => {
                 differs(&inner, "its attributes")
             }
             None => match a.kind {
@@ -119,6 +121,18 @@ fn metadata(a: &Metadata, b: &Metadata) -> Option<&'static str> {
     } else {
         None
     }
+}
+
+/// Those that a layer has: the overlay leaves notes of its own (where an entry
+/// was copied from), of which only the opaque mark is the layer's.
+fn attributes(root: &RootDir, path: &Path) -> Result<Vec<(OsString, Vec<u8>)>, RootError> {
+    let mut attributes = root.xattrs(path)?;
+    attributes.retain(|(name, _)| {
+        let own = |prefix: &&[u8]| name.as_bytes().starts_with(prefix);
+        name == OPAQUE_XATTR || !OVERLAY_XATTRS.iter().any(own)
+    });
+    attributes.sort();
+    Ok(attributes)
 }
 
 fn same_content(a: &RootDir, b: &RootDir, path: &Path) -> Result<bool, RootError> {
