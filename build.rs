@@ -15,7 +15,14 @@ fn main() {
     let of_crates = crates
         .iter()
         .flat_map(|name| [format!("{name}/src"), format!("{name}/Cargo.toml")]);
-    let of_workspace = ["Cargo.toml", "Cargo.lock", "build.rs"].map(str::to_owned);
+    let files = [
+        "Cargo.toml",
+        "Cargo.lock",
+        "build.rs",
+        "init/build.rs",
+        "init/size.ld",
+    ];
+    let of_workspace = files.map(str::to_owned);
     for input in of_crates.chain(of_workspace) {
         println!("cargo::rerun-if-changed={}", root.join(input).display());
     }
@@ -50,7 +57,18 @@ fn main() {
         "{} has an ELF interpreter: it would not start in an image without that libc",
         init.display()
     );
+    assert!(
+        triple != env_of("HOST") || starts(&init),
+        "{} does not start: the C library may be older than its link options (init/build.rs)",
+        init.display()
+    );
     println!("cargo::rustc-env=HOLDALL_INIT={}", init.display());
+}
+
+/// Whether a program of this machine runs.
+fn starts(program: &Path) -> bool {
+    let version = Command::new(program).arg("--version").output();
+    version.is_ok_and(|output| output.status.success())
 }
 
 #[expect(

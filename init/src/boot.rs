@@ -3,16 +3,19 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use holdall_protocol::control::SOCKET_NAME;
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, open};
 use nix::mount::{MsFlags, mount};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket,
 };
+use nix::sys::stat::Mode;
 use nix::unistd::{fchdir, geteuid};
 
 use crate::environment::Environment;
@@ -74,6 +77,35 @@ pub(crate) fn mount_missing() {
             let _ = mount(Some(kind), target, Some(kind), flags, Some(data));
         }
     }
+}
+
+/// Opens those of the descriptors 0 to 2 that we were started without: else
+/// the next file that is opened would have such a number, and words meant for
+/// stderr would end up in it. What Rust's own start does, but for a box without
+/// /dev/null, where that would end us.
+pub(crate) fn fill_standard_descriptors() {
+    for fd in 0..3 {
+        if !sys::is_open(fd) {
+            // The lowest free number is this one. Where nothing can be opened,
+            // nothing can be said either.
+            let _open_from_now_on = null(true).map(IntoRawFd::into_raw_fd);
+        }
+    }
+}
+
+/// /dev/null, or what is as empty where a box has none.
+pub(crate) fn null(for_children: bool) -> Result<OwnedFd, Errno> {
+    let (file, memory) = if for_children {
+        (OFlag::empty(), MFdFlags::empty())
+    } else {
+        (OFlag::O_CLOEXEC, MFdFlags::MFD_CLOEXEC)
+    };
+    let null = open("/dev/null", OFlag::O_RDWR | file, Mode::empty());
+    null.or_else(|_| {
+        let empty = memfd_create(c"null", MFdFlags::MFD_ALLOW_SEALING | memory)?;
+        fcntl(&empty, FcntlArg::F_ADD_SEALS(SealFlag::all()))?;
+        Ok(empty)
+    })
 }
 
 /// Descriptors handed over by LISTEN_FDS, with their names.

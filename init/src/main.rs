@@ -5,6 +5,7 @@
 //! anywhere but in its loop. Nothing that a service or a client does makes it
 //! grow without bound or end: a panic is a bug, prints one line and exits 70.
 #![deny(unsafe_code)]
+#![cfg_attr(not(test), no_main)]
 
 mod account;
 mod args;
@@ -42,21 +43,25 @@ mod terminal;
 mod usage;
 
 use std::io::{Write, stderr, stdout};
-use std::process::ExitCode;
 
 use args::{Invocation, Verb};
+use holdall_protocol::Signal;
 
 /// What went wrong is in the words before it.
 const FAILURE: u8 = 1;
 /// The command line can't be understood.
 const USAGE: u8 = 2;
 
-fn main() -> ExitCode {
+/// The whole program: the exit code.
+pub(crate) fn main() -> u8 {
+    boot::fill_standard_descriptors();
+    run::catch_panics();
+    sys::ignore_signal(Signal::PIPE);
     let invocation = match args::parse(environment::arguments()) {
         Ok(invocation) => invocation,
         Err(error) => {
             say(&error);
-            return ExitCode::from(USAGE);
+            return USAGE;
         }
     };
     let Invocation {
@@ -66,7 +71,7 @@ fn main() -> ExitCode {
         verb,
     } = invocation;
     let run_dir = run_dir.as_deref();
-    ExitCode::from(match verb {
+    match verb {
         Verb::Run {
             command,
             after_ready,
@@ -90,7 +95,7 @@ fn main() -> ExitCode {
             }
             FAILURE
         }),
-    })
+    }
 }
 
 fn print(text: &str) -> u8 {

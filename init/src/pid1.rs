@@ -2,7 +2,6 @@
 //! decides.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::File;
 use std::os::fd::OwnedFd;
 
 use holdall_protocol::manifest::{Manifest, Service};
@@ -83,7 +82,7 @@ pub(crate) struct Pid1 {
     pub(crate) env: Environment,
     /// As its children get it.
     pub(crate) child_env: Environment,
-    pub(crate) null: File,
+    pub(crate) null: OwnedFd,
     /// Of requests and of programs under way.
     pub(crate) next_number: u64,
     /// More children may wait to be reaped.

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
-use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -10,8 +9,6 @@ use std::path::{Path, PathBuf};
 use holdall_protocol::control::{CONTROL_FD_NAME, LOG_FD_NAME, SOCKET_NAME};
 use holdall_supervise::{Supervisor, Timestamp};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit};
 
@@ -64,7 +61,6 @@ enum BootError {
 
 /// Runs the box: the exit code.
 pub(crate) fn run(options: &Options<'_>) -> u8 {
-    catch_panics();
     let mut pid1 = match boot(options) {
         Ok(pid1) => pid1,
         Err(BootError::Config(error)) => {
@@ -92,7 +88,7 @@ pub(crate) fn run(options: &Options<'_>) -> u8 {
 
 /// A panic must not end PID 1 by a signal, silently, or by unwinding through
 /// the loop: one line, and a code of its own.
-fn catch_panics() {
+pub(crate) fn catch_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic
             .location()
@@ -131,7 +127,7 @@ fn boot(options: &Options<'_>) -> Result<Pid1, BootError> {
     }
     let poll = Poll::new().map_err(system("make an epoll"))?;
     let pipes = Pipes::new().map_err(system("make an epoll"))?;
-    let null = null().map_err(system("open /dev/null"))?;
+    let null = boot::null(false).map_err(system("open /dev/null"))?;
     let foreground = foreground(options);
     let (sockets, sink, form) = sort(handed, foreground.as_ref());
     let names = manifest
@@ -199,17 +195,6 @@ fn child_env(env: &Environment) -> Environment {
         child.set("HOME", own.map_or_else(|_| "/".to_owned(), |own| own.home));
     }
     child
-}
-
-/// /dev/null, or what is as empty where a box has none.
-fn null() -> Result<File, Errno> {
-    let null = File::options().read(true).write(true).open("/dev/null");
-    null.or_else(|_| {
-        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-        let empty = memfd_create(c"null", flags)?;
-        fcntl(&empty, FcntlArg::F_ADD_SEALS(SealFlag::all()))?;
-        Ok(File::from(empty))
-    })
 }
 
 fn foreground(options: &Options<'_>) -> Option<Foreground> {

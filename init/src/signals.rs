@@ -67,7 +67,7 @@ impl Signals {
     /// ignored: who writes sees the error.
     pub(crate) fn take() -> Result<Self, Errno> {
         sys::default_signals();
-        sys::ignore_signal(PIPE);
+        sys::ignore_signal(Signal::PIPE);
         let mut mask = SigSet::all();
         let faults = [
             Named::SIGSEGV,
@@ -92,11 +92,6 @@ impl Signals {
         self.fd.read_signal().ok().flatten()
     }
 }
-
-const PIPE: Signal = match Signal::from_number(13) {
-    Some(signal) => signal,
-    None => Signal::TERM,
-};
 
 #[cfg(test)]
 mod tests {

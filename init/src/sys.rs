@@ -12,6 +12,17 @@ use holdall_protocol::Signal;
 use holdall_protocol::control::{Exit, WindowSize};
 use nix::errno::Errno;
 
+/// Where the C library enters. Rust's own start stays out: its guard of the
+/// stack's end alone, which PID 1 has no use for, brings the C library's
+/// scanf along.
+#[cfg(not(test))]
+#[unsafe(no_mangle)]
+extern "C" fn main(_count: c_int, _words: *const *const c_char) -> c_int {
+    let code = crate::main();
+    let _ = std::io::Write::flush(&mut std::io::stdout());
+    c_int::from(code)
+}
+
 /// Which side of a fork runs.
 pub(crate) enum Forked {
     /// The old process; the child's number.

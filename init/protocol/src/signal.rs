@@ -36,6 +36,8 @@ impl Signal {
     pub const QUIT: Self = Self(3);
     /// Kill: can't be caught.
     pub const KILL: Self = Self(9);
+    /// A pipe that nobody reads.
+    pub const PIPE: Self = Self(13);
     /// The polite request to end.
     pub const TERM: Self = Self(15);
     /// Continue a stopped process.

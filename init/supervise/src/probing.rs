@@ -125,6 +125,8 @@ impl Probing {
         if good {
             self.failures = 0;
             self.health = Some(HealthState::Healthy);
+            // It has started, as docker sees it too: from here on each counts.
+            self.counts_from = self.counts_from.min(now);
             self.ask = Ask::At(now + interval);
             return Some(Finding::Good);
         }
@@ -208,6 +210,14 @@ mod tests {
             .find(|(_, finding)| *finding == Finding::TooBad)
             .expect("at last");
         assert!(*at >= 5100, "{at}");
+    }
+
+    #[test]
+    fn after_a_success_failures_count_though_the_start_period_is_not_over() {
+        let mut probing = Probing::new(schedule(100, 2, 60_000), Timestamp(0));
+        answers(&mut probing, true, 1);
+        let found = answers(&mut probing, false, 2);
+        assert_eq!(found.last().map(|(_, f)| *f), Some(Finding::TooBad));
     }
 
     #[test]

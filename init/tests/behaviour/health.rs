@@ -77,7 +77,7 @@ fn health_answers_by_its_exit_code_and_says_why_not() {
         [service.app]
         command = "sleep 1000"
         on_unhealthy = "ignore"
-        health = {{ exec = "test -e {flag}", interval = "30ms", retries = 1 }}
+        health = {{ exec = "test -e {flag}", interval = "30ms", retries = 1, start_period = "1h" }}
         "#
     );
     std::fs::write(setup.path("holdall.toml"), config).expect("write");
