@@ -143,11 +143,17 @@ fn ports(manifest: &Manifest) -> impl Iterator<Item = String> {
         });
     let listening = manifest.services.iter().flat_map(|service| &service.listen);
     let listening = listening.filter_map(|listen| match &listen.address {
-        ListenAddress::Port(port) => Some(*port),
-        ListenAddress::Tcp(address) if !address.ip().is_loopback() => Some(address.port()),
-        ListenAddress::Tcp(_) | ListenAddress::Unix(_) => None,
+        ListenAddress::Port(port) => Some(format!("{port}/tcp")),
+        ListenAddress::UdpPort(port) => Some(format!("{port}/udp")),
+        ListenAddress::Tcp(address) if !address.ip().is_loopback() => {
+            Some(format!("{}/tcp", address.port()))
+        }
+        ListenAddress::Udp(address) if !address.ip().is_loopback() => {
+            Some(format!("{}/udp", address.port()))
+        }
+        ListenAddress::Tcp(_) | ListenAddress::Udp(_) | ListenAddress::Unix(_) => None,
     });
-    exposed.chain(listening.map(|port| format!("{port}/tcp")))
+    exposed.chain(listening)
 }
 
 /// Docker's own field: `/init health` is healthy once the box is ready, and as

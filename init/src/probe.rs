@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use holdall_protocol::Millis;
 use holdall_protocol::control::Exit;
-use holdall_protocol::manifest::Probe;
+use holdall_protocol::manifest::{HttpProbe, HttpTarget, Probe};
 use holdall_supervise::{ServiceId, Timestamp};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -123,12 +123,15 @@ impl Probes {
     ) -> Result<(), String> {
         let (address, request) = match probe {
             Probe::Tcp(address) => (*address, None),
-            Probe::Http {
-                address,
+            Probe::Http(HttpProbe {
+                to: HttpTarget::Tcp(address),
                 host,
                 path,
-            } => (*address, Some(http::request(host, path))),
-            Probe::Exec(_) => return Err("a command is no connection".to_owned()),
+                ..
+            }) => (*address, Some(http::request(host, path))),
+            Probe::Exec(_) | Probe::File(_) | Probe::Http(_) => {
+                return Err(format!("{}: no TCP connection is made for it", due.name));
+            }
         };
         let fail = |errno| format!("{}: {}", due.name, words(errno));
         let connection = begin_connect(address).map_err(fail)?;
@@ -289,7 +292,11 @@ pub(crate) fn describe(probe: &Probe) -> String {
     match probe {
         Probe::Exec(words) => format!("`{}`", words.join(" ")),
         Probe::Tcp(address) => format!("tcp {address}"),
-        Probe::Http { address, path, .. } => format!("GET http://{address}{path}"),
+        Probe::File(path) => format!("file {path}"),
+        Probe::Http(HttpProbe { to, path, .. }) => match to {
+            HttpTarget::Tcp(address) => format!("GET http://{address}{path}"),
+            HttpTarget::Unix(socket) => format!("GET {path} at {socket}"),
+        },
     }
 }
 

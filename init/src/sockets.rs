@@ -71,9 +71,10 @@ impl Sockets {
 
 fn describe(address: &ListenAddress) -> String {
     match address {
-        ListenAddress::Port(port) => format!("port {port}"),
-        ListenAddress::Tcp(address) => address.to_string(),
-        ListenAddress::Unix(path) => path.clone(),
+        ListenAddress::Port(_) | ListenAddress::UdpPort(_) => format!("port {address}"),
+        ListenAddress::Tcp(_) | ListenAddress::Udp(_) | ListenAddress::Unix(_) => {
+            address.to_string()
+        }
     }
 }
 
@@ -87,6 +88,8 @@ fn listen_on(address: &ListenAddress) -> Result<OwnedFd, Errno> {
             done => done,
         },
         ListenAddress::Tcp(address) => tcp(*address, true),
+        // Refused where the file is read (`unbuilt.rs`).
+        ListenAddress::UdpPort(_) | ListenAddress::Udp(_) => Err(Errno::EPROTONOSUPPORT),
         ListenAddress::Unix(path) => unix(Path::new(path)),
     }
 }

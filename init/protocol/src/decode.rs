@@ -159,6 +159,11 @@ impl<'t> Table<'t> {
         self.elsewhere = names;
     }
 
+    /// Every entry in the order of the file, to look at.
+    pub fn values(&self) -> impl Iterator<Item = &Value<'t>> {
+        self.entries.iter().map(|(value, _)| value)
+    }
+
     /// Every entry in the order of the file, for a table whose keys are the
     /// user's own.
     #[must_use]

@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod control;
+pub mod cron;
 pub mod decode;
 pub mod diagnostic;
 pub mod frame;

@@ -56,11 +56,11 @@ impl FromStr for Millis {
         while !rest.is_empty() {
             let end = rest
                 .find(|c: char| !c.is_ascii_digit() && c != '.')
-                .ok_or_else(|| match rest.parse::<f64>() {
-                    Ok(_) if rest.len() == text.trim().len() => {
+                .ok_or_else(|| match scaled(rest, 1) {
+                    Some(_) if rest.len() == text.trim().len() => {
                         MillisError::NoUnit(rest.to_owned())
                     }
-                    Ok(_) | Err(_) => malformed(),
+                    Some(_) | None => malformed(),
                 })?;
             let (number, tail) = rest.split_at(end);
             let unit_end = tail
@@ -86,17 +86,22 @@ impl FromStr for Millis {
 }
 
 /// `number` (decimal, perhaps with a fraction) times `scale`, in integers.
-fn scaled(number: &str, scale: u64) -> Option<u64> {
+pub(crate) fn scaled(number: &str, scale: u64) -> Option<u64> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if whole.is_empty() || fraction.len() > 9 || (number.contains('.') && fraction.is_empty()) {
+        return None;
+    }
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) {
         return None;
     }
     let whole = whole.parse::<u64>().ok()?.saturating_mul(scale);
     if fraction.is_empty() {
         return Some(whole);
     }
-    let digits = u32::try_from(fraction.len()).ok()?;
-    let part = fraction.parse::<u64>().ok()?.checked_mul(scale)? / 10_u64.pow(digits);
+    let places = u32::try_from(fraction.len()).ok()?;
+    let part = u128::from(fraction.parse::<u64>().ok()?) * u128::from(scale);
+    let part = u64::try_from(part / 10_u128.pow(places)).ok()?;
     Some(whole.saturating_add(part))
 }
 

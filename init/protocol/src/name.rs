@@ -9,9 +9,16 @@ use serde::{Deserialize, Serialize};
 /// name can be a host name.
 pub const MAX_LEN: usize = 63;
 
+/// The most instances of a service, and so the highest number of one.
+pub const MAX_INSTANCES: u32 = 1000;
+
 /// A service's name: lower-case letters, digits, `-`, `_` and `.`, beginning
 /// with a letter or digit, at most [`MAX_LEN`] bytes. It is safe as a file
 /// name, as a log prefix and after the slash of `BOX/SERVICE`.
+///
+/// One of several instances has its number behind it, from 1 to
+/// [`MAX_INSTANCES`]: `web@2`. A manifest can't give such a name, so an
+/// instance never clashes with a service.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ServiceName(Box<str>);
@@ -33,6 +40,9 @@ pub enum NameError {
         /// What may stand in its place.
         allowed: &'static str,
     },
+    /// What stands behind the `@` is no number of an instance.
+    #[error("{0:?} is no number of an instance: write 1 to {MAX_INSTANCES} behind the '@'")]
+    Instance(String),
 }
 
 impl ServiceName {
@@ -41,12 +51,46 @@ impl ServiceName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The name of this service's instance of that number.
+    #[must_use]
+    pub fn instance(&self, number: u32) -> Self {
+        Self(format!("{}@{number}", self.service()).into())
+    }
+
+    /// The name without the number of an instance.
+    #[must_use]
+    pub fn service(&self) -> &str {
+        self.0.split_once('@').map_or(&self.0, |(name, _)| name)
+    }
+
+    /// The number, of an instance.
+    #[must_use]
+    pub fn number(&self) -> Option<u32> {
+        self.0.split_once('@')?.1.parse().ok()
+    }
+}
+
+/// A number as it is written in a name: in one way only.
+fn instance_number(text: &str) -> Option<u32> {
+    let number = text.parse::<u32>().ok()?;
+    let written = (1..=MAX_INSTANCES).contains(&number) && number.to_string() == text;
+    written.then_some(number)
 }
 
 impl FromStr for ServiceName {
     type Err = NameError;
 
-    fn from_str(text: &str) -> Result<Self, NameError> {
+    fn from_str(whole: &str) -> Result<Self, NameError> {
+        let (text, number) = match whole.split_once('@') {
+            Some((text, number)) => (text, Some(number)),
+            None => (whole, None),
+        };
+        if let Some(number) = number
+            && instance_number(number).is_none()
+        {
+            return Err(NameError::Instance(number.to_owned()));
+        }
         if text.is_empty() {
             return Err(NameError::Empty);
         }
@@ -64,7 +108,7 @@ impl FromStr for ServiceName {
                 return Err(NameError::Character { found, allowed });
             }
         }
-        Ok(Self(text.into()))
+        Ok(Self(whole.into()))
     }
 }
 

@@ -1,10 +1,26 @@
 //! Reading holdall.toml: what is read, and that it reads back.
 
 use holdall_protocol::manifest::{
-    Backoff, Condition, Expose, GiveUp, Kind, Listen, ListenAddress, OnUnhealthy, Probe, Protocol,
-    Restart, Service, Stop,
+    Backoff, Condition, Expose, GiveUp, HttpProbe, HttpTarget, Kind, Listen, ListenAddress,
+    OnUnhealthy, Probe, Protocol, Restart, Service, Stop,
 };
-use holdall_protocol::{Manifest, Millis, Reader, Signal, diagnostic};
+use holdall_protocol::{Manifest, Millis, Reader, ServiceName, Signal, diagnostic};
+
+fn http_probe(address: &str, host: &str, path: &str) -> Probe {
+    Probe::Http(HttpProbe {
+        to: HttpTarget::Tcp(address.parse().expect("an address")),
+        host: host.into(),
+        path: path.into(),
+        headers: std::collections::BTreeMap::new(),
+        status: (200, 399),
+    })
+}
+
+/// Reads also what no part of init is built for yet.
+fn read_design(text: &str) -> Manifest {
+    Manifest::from_toml(text, Reader::Design)
+        .unwrap_or_else(|errors| panic!("{}", diagnostic::render("holdall.toml", text, &errors)))
+}
 
 fn read(text: &str) -> Manifest {
     Manifest::from_toml(text, Reader::Builder)
@@ -104,19 +120,19 @@ fn the_example_of_the_design_is_read_as_it_says() {
     let http = Listen {
         name: "http".into(),
         address: ListenAddress::Port(8000),
+        backlog: None,
+        mode: None,
+        owner: None,
     };
     assert_eq!(app.listen, [http]);
-    let asked = Probe::Http {
-        address: "127.0.0.1:8000".parse().expect("an address"),
-        host: "localhost:8000".into(),
-        path: "/healthz".into(),
-    };
+    let asked = http_probe("127.0.0.1:8000", "localhost:8000", "/healthz");
     assert_eq!(app.health.as_ref().expect("given").probe, asked);
     assert_eq!(
         app.stop,
         Stop {
             signal: Signal::TERM,
-            timeout: Millis(3000)
+            timeout: Millis(3000),
+            command: None,
         }
     );
 
@@ -157,7 +173,8 @@ fn what_is_not_said_is_as_the_reference_says() {
         web.stop,
         Stop {
             signal: Signal::TERM,
-            timeout: Millis(5000)
+            timeout: Millis(5000),
+            command: None,
         }
     );
 }
@@ -182,11 +199,7 @@ fn every_way_to_write_a_probe_target_is_read() {
         let text = format!("[service.a]\ncommand = 'a'\nhealth = {{ {health} }}");
         only(&read(&text)).health.clone().expect("given").probe
     };
-    let http = |address: &str, host: &str, path: &str| Probe::Http {
-        address: address.parse().expect("an address"),
-        host: host.into(),
-        path: path.into(),
-    };
+    let http = http_probe;
     for (written, meant) in [
         (
             "http = ':8000/healthz'",
@@ -312,4 +325,100 @@ fn a_profile_drops_what_is_not_under_it_and_lays_its_variables_over() {
         unknown.to_string(),
         "no profile is named `prodution`: did you mean `production`?"
     );
+}
+
+#[test]
+fn instances_are_services_of_their_own_and_who_depends_on_one_depends_on_each() {
+    let manifest = read_design(
+        r#"
+        [service.app]
+        command = "app --id ${INSTANCE} ${OTHER}"
+        env = { NAME = "app${INSTANCE}" }
+        log = { file = "/var/log/app-${INSTANCE}.log" }
+        health = { exec = "ask ${INSTANCE}" }
+        instances = 2
+        [service.web]
+        command = "web ${INSTANCE}"
+        depends_on = { app = "started" }
+        [service.none]
+        command = "none"
+        instances = 0
+        "#,
+    )
+    .expanded();
+    let names: Vec<&str> = manifest.services.iter().map(|s| s.name.as_str()).collect();
+    assert_eq!(names, ["app@1", "app@2", "web"]);
+    let [_, second, web] = manifest.services.as_slice() else {
+        panic!("three services")
+    };
+    assert_eq!(second.command, ["app", "--id", "2", "${OTHER}"]);
+    assert_eq!(second.env["NAME"], "app2");
+    let file = second.log.file.as_ref().expect("given");
+    assert_eq!(file.path, "/var/log/app-2.log");
+    let asked = Probe::Exec(vec!["ask".to_owned(), "2".to_owned()]);
+    assert_eq!(second.health.as_ref().expect("given").probe, asked);
+    assert_eq!(web.command, ["web", "${INSTANCE}"], "it has none");
+    let needs: Vec<_> = web
+        .depends_on
+        .iter()
+        .map(|d| (d.service.as_str(), d.condition))
+        .collect();
+    assert_eq!(
+        needs,
+        [("app@1", Condition::Started), ("app@2", Condition::Started)]
+    );
+}
+
+#[test]
+fn a_profile_changes_any_key_that_binds_its_service_to_no_other() {
+    let manifest = read_design(
+        r#"
+        [service.app]
+        command = "app"
+        env = { A = "service", B = "service", C = "service" }
+        limits = { nofile = 100, nice = 5 }
+        stop = { signal = "INT", timeout = "1s" }
+        [profile.production]
+        env = { B = "profile", C = "profile" }
+        [profile.production.service.app]
+        command = "app --fast"
+        env = { C = "both" }
+        limits = { nofile = 200 }
+        stop = { timeout = "3s" }
+        instances = 4
+        "#,
+    );
+    let chosen = manifest
+        .for_profile(Some("production"))
+        .expect("it is there");
+    let [app] = chosen.services.as_slice() else {
+        panic!("one service")
+    };
+    assert_eq!(app.command, ["app", "--fast"]);
+    assert_eq!(
+        app.env.values().collect::<Vec<_>>(),
+        ["service", "profile", "both"]
+    );
+    assert_eq!((app.limits.nice, app.limits.resources.len()), (Some(5), 1));
+    assert_eq!(
+        (app.stop.signal, app.stop.timeout),
+        (Signal::INT, Millis(3000))
+    );
+    assert_eq!(app.instances, Some(4));
+    let plain = manifest.for_profile(None).expect("always there");
+    assert_eq!(only(&plain).command, ["app"]);
+}
+
+#[test]
+fn a_name_says_which_instance_it_is_in_one_way_only() {
+    let name: ServiceName = "web@12".parse().expect("an instance");
+    assert_eq!((name.service(), name.number()), ("web", Some(12)));
+    assert_eq!(name.instance(3).as_str(), "web@3");
+    for bad in [
+        "web@", "web@0", "web@01", "web@1001", "web@x", "web@1@2", "@1",
+    ] {
+        assert!(bad.parse::<ServiceName>().is_err(), "{bad}");
+    }
+    let text = "[service.'web@1']\ncommand = 'a'";
+    assert!(Manifest::from_toml(text, Reader::Init).is_err());
 }

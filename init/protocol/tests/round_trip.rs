@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use holdall_protocol::manifest::{
-    Backoff, Condition, Dependency, Expose, GiveUp, Health, InitSettings, Kind, Listen,
-    ListenAddress, OnUnhealthy, Probe, Profile, Protocol, Restart, Service, Stop,
+    Backoff, Bounds, BoxLog, Condition, Dependency, Dialect, EnvFile, Expose, GiveUp, Health,
+    HttpProbe, HttpTarget, InitSettings, Kind, Limits, Listen, ListenAddress, LogFile, LogFormat,
+    Logging, OnUnhealthy, Overlay, Probe, Profile, Protocol, Ready, Reload, Resource, Restart,
+    Schedule, Service, Start, Stop, Template, WhenFull,
 };
 use holdall_protocol::{Manifest, Millis, Reader, Signal, diagnostic};
 use proptest::prelude::*;
@@ -28,23 +30,117 @@ fn probes() -> impl Strategy<Value = Probe> {
     ];
     let address =
         |ip: &str, port: u16| -> SocketAddr { format!("{ip}:{port}").parse().expect("an address") };
+    let headers = prop::collection::btree_map("X-[A-Za-z]{1,4}", "[^\\p{Cc}]{0,6}", 0..2);
+    let status = prop_oneof![Just((200, 399)), (100_u16..=300, 300_u16..=599)];
+    let path = "/[a-z0-9/?&=.~%\"\\\\]{0,10}";
     prop_oneof![
         commands().prop_map(Probe::Exec),
+        paths().prop_map(Probe::File),
         (targets.clone(), 1_u16..).prop_map(move |((ip, _), port)| Probe::Tcp(address(ip, port))),
-        (targets, 1_u16.., "/[a-z0-9/?&=.~%\"\\\\]{0,10}").prop_map(
-            move |((ip, host), port, path)| {
+        (
+            targets,
+            1_u16..,
+            path,
+            headers,
+            status,
+            prop::option::of(paths())
+        )
+            .prop_map(move |((ip, host), port, path, headers, status, unix)| {
                 let host = if port == 80 {
                     host.to_owned()
                 } else {
                     format!("{host}:{port}")
                 };
-                Probe::Http {
-                    address: address(ip, port),
+                let to = unix.map_or(HttpTarget::Tcp(address(ip, port)), HttpTarget::Unix);
+                Probe::Http(HttpProbe {
+                    to,
                     host,
                     path,
-                }
-            }
-        ),
+                    headers,
+                    status,
+                })
+            }),
+    ]
+}
+
+fn paths() -> impl Strategy<Value = String> {
+    "(/[a-z\"ä ]{1,4}){1,3}"
+}
+
+fn names() -> impl Strategy<Value = String> {
+    "[a-z0-9_.-]{1,8}"
+}
+
+fn readies() -> impl Strategy<Value = Ready> {
+    let by = prop_oneof![
+        Just(Dialect::Notify),
+        (9_u32..=63).prop_map(Dialect::Fd),
+        "[^\0\n]{1,9}".prop_map(Dialect::Log),
+        probes().prop_map(Dialect::Asked),
+    ];
+    (by, prop::option::of(spans())).prop_map(|(by, timeout)| Ready { by, timeout })
+}
+
+fn schedules() -> impl Strategy<Value = Schedule> {
+    let list = |from: u32, to: u32| {
+        prop_oneof![
+            3 => Just("*".to_owned()),
+            2 => (from..=to).prop_map(|n| n.to_string()),
+            1 => (2_u32..9).prop_map(|n| format!("*/{n}")),
+            1 => (from..=to, from..=to).prop_map(|(a, b)| format!("{}-{},{a}", a.min(b), a.max(b))),
+        ]
+    };
+    let cron = (
+        list(0, 59),
+        list(0, 23),
+        list(1, 28),
+        list(1, 12),
+        list(0, 7),
+    );
+    let cron = cron.prop_map(|(minute, hour, day, month, weekday)| {
+        let text = format!("{minute} {hour} {day} {month} {weekday}");
+        text.parse().expect("a cron expression")
+    });
+    prop_oneof![
+        cron,
+        (1000_u64..9_999_999).prop_map(|span| Schedule::Every(Millis(span)))
+    ]
+}
+
+prop_compose! {
+    fn limits()(
+        resources in prop::collection::btree_map(0_usize..12, (prop::option::of(0_u64..1 << 40), any::<bool>()), 0..4),
+        nice in prop::option::of(-20_i8..=19),
+        oom_score_adj in prop::option::of(-1000_i16..=1000),
+        memory in prop::option::of(1_u64 << 20..1 << 50),
+        cpu in prop::option::of(10_u32..99_999),
+        pids in prop::option::of(1_u32..9999),
+    ) -> Limits {
+        let bounds = |(at, (soft, same)): (usize, (Option<u64>, bool))| {
+            let hard = if same { soft } else { None };
+            (Resource::ALL[at].0, Bounds { soft, hard })
+        };
+        let resources = resources.into_iter().map(bounds).collect();
+        Limits { resources, nice, oom_score_adj, memory, cpu, pids }
+    }
+}
+
+prop_compose! {
+    fn logs()(
+        format in prop::option::of(formats()),
+        file in prop::option::of((paths(), 1_u64 << 16..1 << 40, 0_u32..=1000)),
+        blocks in any::<bool>(),
+    ) -> Logging {
+        let file = file.map(|(path, size, count)| LogFile { path, size, count });
+        Logging { format, file, when_full: if blocks { WhenFull::Block } else { WhenFull::Drop } }
+    }
+}
+
+fn formats() -> impl Strategy<Value = LogFormat> {
+    prop_oneof![
+        Just(LogFormat::Prefix),
+        Just(LogFormat::Json),
+        Just(LogFormat::Passthrough)
     ]
 }
 
@@ -56,15 +152,24 @@ fn commands() -> impl Strategy<Value = Vec<String>> {
 }
 
 fn healths() -> impl Strategy<Value = Health> {
-    (probes(), spans(), spans(), 1_u32..=1000, spans()).prop_map(
-        |(probe, interval, timeout, retries, start_period)| Health {
-            probe,
-            interval,
-            timeout,
-            retries,
-            start_period,
-        },
+    (
+        probes(),
+        spans(),
+        spans(),
+        1_u32..=1000,
+        1_u32..=1000,
+        spans(),
     )
+        .prop_map(
+            |(probe, interval, timeout, retries, successes, start_period)| Health {
+                probe,
+                interval,
+                timeout,
+                retries,
+                successes,
+                start_period,
+            },
+        )
 }
 
 prop_compose! {
@@ -86,37 +191,132 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn services()(
-        service in processes(),
-        oneshot in any::<bool>(),
-        health in prop::option::of(healths()),
+    /// What a process is given, of the newer keys.
+    fn given()(
+        groups in prop::collection::btree_set(names(), 0..3),
+        env_files in prop::collection::vec((paths(), any::<bool>()), 0..3),
+        templates in prop::collection::vec(
+            (prop_oneof![paths(), "[a-z]{1,4}(/[a-z.]{1,3}x){0,2}"], paths(), 0_u32..=0o7777,
+             prop::option::of((names(), prop::option::of(names())))),
+            0..3,
+        ),
+        limits in limits(),
+        log in logs(),
+    ) -> Service {
+        let mut service = Service::new("x".parse().expect("a name"), Kind::Daemon, Vec::new());
+        service.groups = groups.into_iter().collect();
+        service.env_files = env_files.into_iter().map(|(path, optional)| EnvFile { path, optional }).collect();
+        let owned = |owner: Option<(String, Option<String>)>| owner.map(|(user, group)| match group {
+            Some(group) => format!("{user}:{group}"),
+            None => user,
+        });
+        service.templates = templates
+            .into_iter()
+            .map(|(from, to, mode, owner)| Template { from, to, mode, owner: owned(owner) })
+            .collect();
+        (service.limits, service.log) = (limits, log);
+        service
+    }
+}
+
+prop_compose! {
+    /// How a service lives, of a kind.
+    fn lives(kind: Kind)(
+        service in given().boxed(),
+        ready in prop::option::of(readies()).boxed(),
+        health in prop::option::of(healths()).boxed(),
+        watchdog in prop::option::of(spans()),
         restart in prop_oneof![Just(Restart::Always), Just(Restart::OnFailure), Just(Restart::Never)],
         backoff in (spans(), spans()),
         give_up in (0_u32..=1000, spans()),
         flags in any::<(bool, bool, bool)>(),
-        stop in (1_u8..=64, prop_oneof![Just(Millis::ZERO), spans()]),
-        sockets in prop::collection::vec(0_u8..5, 0..4),
-        needs in any::<u32>(),
-    ) -> (Service, Vec<u8>, u32) {
+        stop in (1_u8..=64, prop_oneof![Just(Millis::ZERO), spans()], prop::option::of(commands())),
+        reload in prop::option::of(prop_oneof![
+            (1_u8..=64).prop_map(|n| Reload::Signal(Signal::from_number(n).expect("in range"))),
+            commands().prop_map(Reload::Command),
+        ]),
+        instances in prop::option::of(0_u32..=1000),
+    ) -> Service {
         let mut service = service;
-        service.health = health.filter(|_| !oneshot);
+        if kind == Kind::Daemon {
+            (service.ready, service.health, service.watchdog) = (ready, health, watchdog);
+        }
         service.restart = restart;
-        if oneshot {
-            service.kind = Kind::Oneshot;
-            if restart == Restart::Always {
-                service.restart = Restart::OnFailure;
-            }
+        if kind != Kind::Daemon && restart == Restart::Always {
+            service.restart = Restart::OnFailure;
         }
         service.backoff = Backoff { initial: backoff.0.min(backoff.1), max: backoff.0.max(backoff.1) };
         service.give_up = GiveUp { failures: give_up.0, within: give_up.1 };
         service.essential = flags.0;
         service.on_unhealthy = if flags.1 { OnUnhealthy::Ignore } else { OnUnhealthy::Restart };
-        if flags.2 {
-            service.profiles = vec!["dev".to_owned(), "test".to_owned()];
-        }
+        service.start = if flags.2 { Start::Boot } else { Start::Manual };
         let signal = Signal::from_number(stop.0).expect("in range");
-        service.stop = Stop { signal, timeout: stop.1 };
-        (service, sockets, needs)
+        service.stop = Stop { signal, timeout: stop.1, command: stop.2 };
+        (service.reload, service.instances) = (reload, instances);
+        service
+    }
+}
+
+/// Lays what a profile may change over a service: all that is said.
+fn laid_over(base: &Service, life: &Service, process: &Service) -> Service {
+    let mut service = life.clone();
+    (service.name, service.kind) = (base.name.clone(), base.kind);
+    service.schedule = base.schedule;
+    service.command.clone_from(&process.command);
+    service.user = process.user.clone().or(base.user.clone());
+    service.group = process.group.clone().or(base.group.clone());
+    (service.umask, service.dir) = (process.umask, process.dir.clone());
+    service.env.clone_from(&base.env);
+    service.depends_on.clone_from(&base.depends_on);
+    service.listen.clone_from(&base.listen);
+    (service.handoff, service.expose) = (base.handoff, base.expose.clone());
+    service.volumes.clone_from(&base.volumes);
+    service.profiles.clone_from(&base.profiles);
+    // What a profile does not say stays as it is: nothing takes a key away.
+    service.ready = service.ready.or(base.ready.clone());
+    service.health = service.health.or(base.health.clone());
+    service.watchdog = service.watchdog.or(base.watchdog);
+    service.reload = service.reload.or(base.reload.clone());
+    service.instances = service.instances.or(base.instances);
+    service.stop.command = service.stop.command.or(base.stop.command.clone());
+    service.log.format = service.log.format.or(base.log.format);
+    service.log.file = service.log.file.or(base.log.file.clone());
+    let (limits, below) = (&mut service.limits, &base.limits);
+    for (resource, bounds) in &below.resources {
+        limits.resources.entry(*resource).or_insert(*bounds);
+    }
+    limits.nice = limits.nice.or(below.nice);
+    limits.oom_score_adj = limits.oom_score_adj.or(below.oom_score_adj);
+    limits.memory = limits.memory.or(below.memory);
+    limits.cpu = limits.cpu.or(below.cpu);
+    limits.pids = limits.pids.or(below.pids);
+    service
+}
+
+prop_compose! {
+    fn services()(
+        (life, schedule) in prop_oneof![
+            3 => (lives(Kind::Daemon).boxed(), Just(None).boxed()),
+            1 => (lives(Kind::Oneshot).boxed(), Just(None).boxed()),
+            1 => (lives(Kind::Job).boxed(), schedules().prop_map(Some).boxed()),
+        ],
+        process in processes().boxed(),
+        kind in 0_u8..5,
+        profiled in any::<bool>(),
+        sockets in prop::collection::vec(0_u8..8, 0..4),
+        needs in any::<u32>(),
+    ) -> (Service, Vec<u8>, u32) {
+        let mut base = process.clone();
+        (base.kind, base.schedule) = match schedule {
+            Some(schedule) => (Kind::Job, Some(schedule)),
+            None if kind == 0 && life.restart != Restart::Always && life.health.is_none()
+                && life.ready.is_none() && life.watchdog.is_none() => (Kind::Oneshot, None),
+            None => (Kind::Daemon, None),
+        };
+        if profiled {
+            base.profiles = vec!["dev".to_owned(), "test".to_owned()];
+        }
+        (laid_over(&base, &life, &process), sockets, needs)
     }
 }
 
@@ -128,8 +328,21 @@ fn add_sockets(service: &mut Service, kinds: &[u8], at: usize) {
             0 => ListenAddress::Port(place),
             1 => ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], place))),
             2 => ListenAddress::Unix(format!("/run/{place} \"ä.sock")),
+            3 => ListenAddress::UdpPort(place),
+            4 => ListenAddress::Udp(SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], place))),
+            5 => {
+                service.listen.push(Listen {
+                    name: format!("s{place}"),
+                    address: ListenAddress::Unix(format!("/run/{place}")),
+                    backlog: Some(u32::from(place)),
+                    mode: Some(0o600),
+                    owner: Some("www-data:www-data".to_owned()),
+                });
+                service.handoff = true;
+                continue;
+            }
             kind => {
-                let protocol = if *kind == 3 {
+                let protocol = if *kind == 6 {
                     Protocol::Tcp
                 } else {
                     Protocol::Udp
@@ -144,6 +357,9 @@ fn add_sockets(service: &mut Service, kinds: &[u8], at: usize) {
         service.listen.push(Listen {
             name: format!("s{place}"),
             address,
+            backlog: None,
+            mode: None,
+            owner: None,
         });
     }
 }
@@ -152,14 +368,20 @@ prop_compose! {
     fn manifests()(
         name in prop::option::of("[a-z0-9]{1,5}(/[a-z0-9]([a-z0-9._-]{0,4}[a-z0-9])?){0,1}"),
         stop_timeout in spans(),
-        services in prop::collection::vec(services(), 0..6),
+        services in prop::collection::vec(services().boxed(), 0..6),
         profiles in prop::collection::btree_map(
             "[a-z0-9][a-z0-9._-]{0,5}",
-            (variables(), prop::option::of(variables())),
+            (variables(), prop::option::of(variables()), lives(Kind::Daemon).boxed(), processes().boxed()),
             0..3,
         ),
+        format in formats(),
+        timestamps in any::<bool>(),
+        listener in prop::option::of(1_u16..),
     ) -> Manifest {
-        let mut manifest = Manifest { name, init: InitSettings { stop_timeout }, ..Manifest::default() };
+        let log = BoxLog { format, timestamps };
+        let listener = listener.map(ListenAddress::Port);
+        let init = InitSettings { stop_timeout, log, listener };
+        let mut manifest = Manifest { name, init, ..Manifest::default() };
         for (at, (mut service, sockets, needs)) in services.into_iter().enumerate() {
             service.name = format!("s{at}.x-_").parse().expect("a name");
             add_sockets(&mut service, &sockets, at);
@@ -167,7 +389,7 @@ prop_compose! {
                 let condition = match ((needs >> (3 * bit)) & 7, other.kind) {
                     (0, _) => Condition::Ready,
                     (1, _) => Condition::Started,
-                    (2, Kind::Oneshot) => Condition::Done,
+                    (2, Kind::Oneshot | Kind::Job) => Condition::Done,
                     _ => continue,
                 };
                 if other.profiles.is_empty() || !service.profiles.is_empty() {
@@ -176,10 +398,15 @@ prop_compose! {
             }
             manifest.services.push(service);
         }
-        for (profile, (env, own)) in profiles {
-            let first = manifest.services.first().map(|service| service.name.clone());
-            let service_env = first.zip(own).into_iter().collect();
-            manifest.profiles.insert(profile, Profile { env, service_env });
+        for (profile, (env, own, life, process)) in profiles {
+            let daemons = |service: &&Service| service.kind == Kind::Daemon;
+            let first = manifest.services.iter().find(daemons);
+            let overlay = first.zip(own).map(|(base, env)| {
+                let service = laid_over(base, &life, &process);
+                (base.name.clone(), Overlay { service, env })
+            });
+            let services = overlay.into_iter().collect();
+            manifest.profiles.insert(profile, Profile { env, services });
         }
         manifest
     }
@@ -189,7 +416,7 @@ proptest! {
     #[test]
     fn what_is_written_is_read_back(manifest in manifests()) {
         let text = manifest.to_toml();
-        let read = Manifest::from_toml(&text, Reader::Init)
+        let read = Manifest::from_toml(&text, Reader::Design)
             .map_err(|errors| TestCaseError::fail(diagnostic::render("written", &text, &errors)))?;
         prop_assert_eq!(&read, &manifest);
         prop_assert_eq!(read.to_toml(), text, "and written alike again");

@@ -37,7 +37,7 @@ impl Supervisor {
         }
         let timeout = |id: ServiceId| {
             let instance = self.services.get(id.index()).filter(|i| i.state.occupied());
-            instance.map_or(Millis::ZERO, |instance| instance.policy.stop.timeout)
+            instance.map_or(Millis::ZERO, |instance| instance.policy.stop_timeout)
         };
         let plan = Shutdown::plan(self.now, self.stop_timeout, code, &self.graph, timeout);
         self.actions.push_back(Action::Note(Note::Stopping));
@@ -59,7 +59,7 @@ impl Supervisor {
             .iter()
             .filter(|i| matches!(i.state, State::Stopping { .. }));
         let shares: Vec<(ServiceId, Millis)> = stopping
-            .map(|i| (i.id, plan.share(self.now, i.id, i.policy.stop.timeout)))
+            .map(|i| (i.id, plan.share(self.now, i.id, i.policy.stop_timeout)))
             .collect();
         for (id, timeout) in shares {
             self.step(id, Input::Halt { timeout });

@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 
-use holdall_protocol::Millis;
 use holdall_protocol::control::Exit;
-use holdall_protocol::manifest::{Backoff, GiveUp, Kind, OnUnhealthy, Restart, Service, Stop};
+use holdall_protocol::manifest::{Backoff, GiveUp, Kind, OnUnhealthy, Restart, Service};
+use holdall_protocol::{Millis, Signal};
 
 use crate::probing::Schedule;
 use crate::restart::Restarts;
@@ -33,7 +33,8 @@ pub(crate) enum Input {
 pub(crate) struct Policy {
     pub(crate) kind: Kind,
     pub(crate) essential: bool,
-    pub(crate) stop: Stop,
+    pub(crate) stop_signal: Signal,
+    pub(crate) stop_timeout: Millis,
     pub(crate) restart: Restart,
     pub(crate) backoff: Backoff,
     pub(crate) give_up: GiveUp,
@@ -50,7 +51,8 @@ impl From<&Service> for Policy {
         Self {
             kind: service.kind,
             essential: service.essential,
-            stop: service.stop,
+            stop_signal: service.stop.signal,
+            stop_timeout: service.stop.timeout,
             restart: service.restart,
             backoff: service.backoff,
             give_up: service.give_up,
@@ -132,7 +134,7 @@ impl Instance {
 
     /// Whether a service that exited so is a oneshot that is done.
     pub(crate) fn done(&self, exit: Exit) -> bool {
-        self.policy.kind == Kind::Oneshot && exit.success()
+        self.policy.kind != Kind::Daemon && exit.success()
     }
 
     /// Whether the process it has (as the caller knows) is to end.

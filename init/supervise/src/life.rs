@@ -40,7 +40,7 @@ impl Instance {
             stage: Stage::Starting,
             probing,
         };
-        if live.probing.is_some() || self.policy.kind == Kind::Oneshot {
+        if live.probing.is_some() || self.policy.kind != Kind::Daemon {
             return State::Live(live);
         }
         self.ready(turn, live)
@@ -97,7 +97,7 @@ impl Instance {
             OnUnhealthy::Restart if !self.ends() => self.halt(
                 turn,
                 &live,
-                self.policy.stop.timeout,
+                self.policy.stop_timeout,
                 Why::Unhealthy { ready },
             ),
             OnUnhealthy::Restart | OnUnhealthy::Ignore => {
@@ -123,7 +123,7 @@ impl Instance {
         }
         turn.act(Action::Signal {
             service: self.id,
-            signal: self.policy.stop.signal,
+            signal: self.policy.stop_signal,
         });
         State::Stopping {
             main,
@@ -165,7 +165,7 @@ impl Instance {
             Ending::Itself { ready } => ready,
         };
         let stays = match (self.policy.kind, self.policy.restart) {
-            (Kind::Oneshot, Restart::Always | Restart::OnFailure | Restart::Never)
+            (Kind::Oneshot | Kind::Job, Restart::Always | Restart::OnFailure | Restart::Never)
             | (Kind::Daemon, Restart::OnFailure) => exit.success(),
             (Kind::Daemon, Restart::Never) => true,
             (Kind::Daemon, Restart::Always) => false,

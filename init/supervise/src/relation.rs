@@ -51,7 +51,7 @@ impl Outward {
         let done = exit.is_some_and(Exit::success);
         let ready = match instance.policy.kind {
             Kind::Daemon => matches!(stage, Some(Stage::Ready { .. })),
-            Kind::Oneshot => done,
+            Kind::Oneshot | Kind::Job => done,
         };
         let ended =
             exit.is_some() || matches!(instance.state, State::Fatal { .. } | State::Waiting);

@@ -291,7 +291,7 @@ impl Supervisor {
             let Some(instance) = self.services.get(id.index()) else {
                 continue;
             };
-            let timeout = instance.policy.stop.timeout;
+            let timeout = instance.policy.stop_timeout;
             let waiting = matches!(instance.state, State::Waiting);
             let running = matches!(self.phase, Phase::New | Phase::Running { .. });
             if waiting && relation.unmet == 0 && running {

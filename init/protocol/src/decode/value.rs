@@ -83,6 +83,21 @@ impl<'t> Value<'t> {
         Some((value, number.radix()))
     }
 
+    /// The digits if it is a decimal number, with or without a fraction.
+    #[must_use]
+    pub fn as_decimal(&self) -> Option<&str> {
+        match self.raw.get_ref() {
+            DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str()),
+            DeValue::Float(number) => Some(number.as_str()),
+            DeValue::Integer(_)
+            | DeValue::String(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Array(_)
+            | DeValue::Table(_) => None,
+        }
+    }
+
     /// The elements if it is an array.
     #[must_use]
     pub fn as_array(&self) -> Option<Vec<Self>> {

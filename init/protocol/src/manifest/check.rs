@@ -1,7 +1,7 @@
 //! What is checked across services: dependencies, profiles, sockets and ports.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
 use super::parse::Draft;
@@ -131,7 +131,7 @@ enum Claim<'t> {
     /// A port of every address.
     Wildcard(Protocol, u16),
     /// A port of one address.
-    Address(u16, IpAddr),
+    Address(Protocol, u16, IpAddr),
     /// A port, of whatever address: what a wildcard clashes with.
     Somewhere(Protocol, u16),
     /// A path.
@@ -218,7 +218,7 @@ impl<'t> Claims<'t> {
         match ip {
             None => self.claim(holder, &[wildcard, somewhere.clone()], &[somewhere]),
             Some(ip) => {
-                let exact = Claim::Address(port, ip);
+                let exact = Claim::Address(protocol, port, ip);
                 self.claim(holder, &[exact.clone(), somewhere], &[wildcard, exact])
             }
         }
@@ -245,24 +245,21 @@ fn sockets(draft: &Draft<'_>, problems: &mut Problems) {
                     "give each socket of the box its own name",
                 );
             }
-            let (what, claimed) = match &listen.address {
-                ListenAddress::Port(port) => (
-                    format!("port {port}/tcp"),
-                    claims.port(holder, Protocol::Tcp, *port, None),
-                ),
-                ListenAddress::Tcp(address) => {
-                    let ip = Some(address.ip()).filter(|ip| !ip.is_unspecified());
-                    let port = address.port();
-                    (
-                        format!("port {port}/tcp"),
-                        claims.port(holder, Protocol::Tcp, port, ip),
-                    )
-                }
+            let any = |address: &SocketAddr| Some(address.ip()).filter(|ip| !ip.is_unspecified());
+            let (protocol, port, ip) = match &listen.address {
                 ListenAddress::Unix(path) => {
                     let claim = Claim::Path(path);
-                    (format!("path {path:?}"), claims.claim_one(holder, claim))
+                    let claimed = claims.claim_one(holder, claim);
+                    report(&format!("path {path:?}"), service, span, claimed, problems);
+                    continue;
                 }
+                ListenAddress::Port(port) => (Protocol::Tcp, *port, None),
+                ListenAddress::UdpPort(port) => (Protocol::Udp, *port, None),
+                ListenAddress::Tcp(address) => (Protocol::Tcp, address.port(), any(address)),
+                ListenAddress::Udp(address) => (Protocol::Udp, address.port(), any(address)),
             };
+            let what = format!("port {port}/{protocol}");
+            let claimed = claims.port(holder, protocol, port, ip);
             report(&what, service, span, claimed, problems);
         }
         let holder = Holder {

@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::{InitSettings, Manifest, Profile, check, service};
+use super::{
+    InitSettings, ListenAddress, Manifest, Profile, check, logging, ports, service, unbuilt,
+};
 use crate::ServiceName;
 use crate::decode::{self, Problems, Table, Value};
 use crate::diagnostic::Diagnostic;
@@ -16,11 +18,18 @@ pub enum Reader {
     Builder,
     /// The init, from an image that is built: `[image]` is refused.
     Init,
+    /// A test, or a tool that writes manifests: as the init, and also what no
+    /// part of it is built for yet.
+    Design,
 }
 
-/// Keys of the design that this release does not know what to do with.
-const INIT_NOT_BUILT: &[&str] = &["log", "log_format", "metrics"];
-const PROFILE_NOT_BUILT: &[&str] = &["env_file", "instances", "secrets"];
+/// What other tools, and older drafts, call keys of `[init]`.
+const INIT_ELSEWHERE: &[(&str, &str)] = &[
+    ("log_format", "log"),
+    ("metrics", "listener"),
+    ("stop_grace_period", "stop_timeout"),
+];
+const PROFILE_NOT_BUILT: &[&str] = &["env_file", "secrets"];
 
 impl Manifest {
     /// Reads a holdall.toml and checks it.
@@ -31,6 +40,9 @@ impl Manifest {
     pub fn from_toml(text: &str, reader: Reader) -> Result<Self, Vec<Diagnostic>> {
         let document = decode::parse(text)?;
         let mut problems = Problems::default();
+        if reader != Reader::Design {
+            unbuilt::refuse(&document.root(), &mut problems);
+        }
         let draft = Draft::read(document.root(), reader, &mut problems);
         check::all(&draft, &mut problems);
         if problems.is_empty() {
@@ -62,7 +74,7 @@ impl<'t> Draft<'t> {
             draft.name = image_name(&value, problems);
         }
         if let Some(image) = root.take("image")
-            && reader == Reader::Init
+            && reader != Reader::Builder
         {
             problems.add_help(
                 image.key_span(),
@@ -102,12 +114,19 @@ impl<'t> Draft<'t> {
             let Some(mut table) = below.table(problems) else {
                 continue;
             };
-            let env = table.take("env").map(|value| environment(&value, problems));
-            table.finish(&service::all_keys(), problems);
-            if let Some(name) = service::service_name(&below, problems) {
-                self.profiled.push((name.clone(), below.key_span()));
-                profile.service_env.insert(name, env.unwrap_or_default());
-            }
+            let Some(name) = service::service_name(&below, problems) else {
+                continue;
+            };
+            self.profiled.push((name.clone(), below.key_span()));
+            let known = self
+                .services
+                .iter()
+                .find(|draft| draft.service.name == name);
+            // One that isn't there is reported where all are known.
+            let Some(known) = known else { continue };
+            let overlay = service::overlay(&mut table, &known.service, problems);
+            table.finish(unbuilt::UNREAD, problems);
+            profile.services.insert(name, overlay);
         }
         table.finish(PROFILE_NOT_BUILT, problems);
         self.profiles.insert(entry.key().to_owned(), profile);
@@ -136,8 +155,32 @@ fn init_settings(mut table: Table<'_>, problems: &mut Problems) -> InitSettings 
     {
         settings.stop_timeout = span;
     }
-    table.finish(INIT_NOT_BUILT, problems);
+    if let Some(value) = table.take("log") {
+        settings.log = logging::read_box(&value, problems);
+    }
+    if let Some(value) = table.take("listener") {
+        settings.listener = listener(&value, problems);
+    }
+    table.elsewhere(INIT_ELSEWHERE);
+    table.finish(&[], problems);
     settings
+}
+
+/// A port, an address with a port, or the path of a unix socket.
+fn listener(value: &Value<'_>, problems: &mut Problems) -> Option<ListenAddress> {
+    let place = match value.as_integer() {
+        Some(_) => value.integer(1..=u16::MAX, problems)?.to_string(),
+        None => value.string(problems)?.to_owned(),
+    };
+    let address = ports::address(value, &place, problems)?;
+    if matches!(address, ListenAddress::Udp(_) | ListenAddress::UdpPort(_)) {
+        problems.add(
+            value.span(),
+            "`listener` speaks HTTP, which is not had over UDP",
+        );
+        return None;
+    }
+    Some(address)
 }
 
 /// The image's name: one or more path components as in an image reference,

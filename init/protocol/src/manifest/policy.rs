@@ -1,8 +1,112 @@
-//! The small tables of `[service.NAME]`: `backoff`, `give_up` and `stop`.
+//! When a service is started, restarted, stopped and reloaded.
 
-use super::values::positive;
-use super::{Backoff, GiveUp, Stop};
+use super::values::{positive, words};
+use super::write::{list, quoted};
 use crate::decode::{Problems, Table, Value};
+use crate::{Millis, Signal};
+
+/// `start`: what brings it up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Start {
+    /// The boot of the box.
+    Boot,
+    /// The first connection to one of its sockets.
+    OnDemand,
+    /// A client, or a service that depends on it.
+    Manual,
+}
+
+impl Start {
+    /// Each with its word.
+    pub(super) const WORDS: [(&'static str, Self); 3] = [
+        ("boot", Self::Boot),
+        ("on-demand", Self::OnDemand),
+        ("manual", Self::Manual),
+    ];
+}
+
+/// `restart`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Restart {
+    /// However it ends. The default for a daemon.
+    Always,
+    /// Unless it exits 0. The default for a oneshot.
+    OnFailure,
+    /// Not at all. The default for a job: the schedule starts it again.
+    Never,
+}
+
+impl Restart {
+    /// Each with its word.
+    pub(super) const WORDS: [(&'static str, Self); 3] = [
+        ("always", Self::Always),
+        ("on-failure", Self::OnFailure),
+        ("never", Self::Never),
+    ];
+}
+
+/// `backoff = { initial = "1s", max = "30s" }`: the wait before a restart
+/// doubles from `initial` to `max`, with jitter, and is back at the start
+/// after 60 s ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Backoff {
+    /// The first wait, 1 s unless said.
+    pub initial: Millis,
+    /// The longest wait, 30 s unless said.
+    pub max: Millis,
+}
+
+/// `give_up = { failures = 5, within = "60s" }`. `failures = 0` never gives
+/// up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct GiveUp {
+    /// How many failures.
+    pub failures: u32,
+    /// In what time.
+    pub within: Millis,
+}
+
+/// `on_unhealthy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OnUnhealthy {
+    /// Stop it and start it again.
+    Restart,
+    /// Only say so.
+    Ignore,
+}
+
+impl OnUnhealthy {
+    /// Each with its word.
+    pub(super) const WORDS: [(&'static str, Self); 2] =
+        [("restart", Self::Restart), ("ignore", Self::Ignore)];
+}
+
+/// `stop = { signal = "TERM", timeout = "5s", command = "…" }`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Stop {
+    /// Sent first; TERM unless said. With a command, only where that fails.
+    pub signal: Signal,
+    /// KILL follows after it; 5 s unless said.
+    pub timeout: Millis,
+    /// Run in place of the signal, split into words, with MAINPID in its
+    /// environment.
+    pub command: Option<Vec<String>>,
+}
+
+/// `reload`: what makes a service read its files again.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Reload {
+    /// A signal to its main process.
+    Signal(Signal),
+    /// A command, split into words, with MAINPID in its environment.
+    Command(Vec<String>),
+}
+
+/// The word of a value among `words`.
+pub(super) fn word_of<T: PartialEq>(words: &[(&'static str, T)], value: &T) -> String {
+    let found = words.iter().find(|(_, known)| known == value);
+    quoted(found.map_or("", |(word, _)| word))
+}
 
 /// Reads `backoff`.
 pub(super) fn backoff(mut table: Table<'_>, default: Backoff, problems: &mut Problems) -> Backoff {
@@ -47,16 +151,72 @@ pub(super) fn give_up(mut table: Table<'_>, default: GiveUp, problems: &mut Prob
 }
 
 /// Reads `stop`.
-pub(super) fn stop(mut table: Table<'_>, default: Stop, problems: &mut Problems) -> Stop {
+pub(super) fn stop(mut table: Table<'_>, default: &Stop, problems: &mut Problems) -> Stop {
     let signal = table
         .take("signal")
         .and_then(|value| value.parsed(problems));
     let timeout = table
         .take("timeout")
         .and_then(|value| value.duration(problems));
+    let command = table
+        .take("command")
+        .and_then(|value| words(&value, problems));
     table.finish(&[], problems);
     Stop {
         signal: signal.unwrap_or(default.signal),
         timeout: timeout.unwrap_or(default.timeout),
+        command: command.or_else(|| default.command.clone()),
+    }
+}
+
+/// As TOML.
+pub(super) fn write_stop(stop: &Stop) -> String {
+    let Stop {
+        signal,
+        timeout,
+        command,
+    } = stop;
+    let command = command
+        .as_ref()
+        .map(|words| format!(", command = {}", list(words)));
+    let command = command.unwrap_or_default();
+    format!("{{ signal = \"{signal}\", timeout = \"{timeout}\"{command} }}")
+}
+
+/// Reads `reload = "HUP"` or `{ signal | command = … }`.
+pub(super) fn reload(value: &Value<'_>, problems: &mut Problems) -> Option<Reload> {
+    if value.as_str().is_some() {
+        return value.parsed(problems).map(Reload::Signal);
+    }
+    let Some(mut table) = value.as_table() else {
+        value.wrong_type("a signal or a table", problems);
+        return None;
+    };
+    let signal = table.take("signal");
+    let command = table.take("command");
+    table.finish(&[], problems);
+    match (signal, command) {
+        (Some(signal), None) => signal.parsed(problems).map(Reload::Signal),
+        (None, Some(command)) => words(&command, problems).map(Reload::Command),
+        (Some(_), Some(command)) => {
+            problems.add(
+                command.key_span(),
+                "`reload` has both `signal` and `command`",
+            );
+            None
+        }
+        (None, None) => {
+            let help = "write \"HUP\", or { command = \"nginx -s reload\" }";
+            problems.add_help(value.span(), "`reload` does not say how", help);
+            None
+        }
+    }
+}
+
+/// As TOML.
+pub(super) fn write_reload(reload: &Reload) -> String {
+    match reload {
+        Reload::Signal(signal) => quoted(signal),
+        Reload::Command(command) => format!("{{ command = {} }}", list(command)),
     }
 }

@@ -1,12 +1,87 @@
 //! `listen` and `expose`.
 
+use std::fmt;
 use std::net::SocketAddr;
 
-use super::{Expose, Listen, ListenAddress, Protocol};
+use super::values::{mode, owner};
+use super::write::quoted;
 use crate::decode::{Problems, Value};
 
+/// A socket that init opens once, holds, and hands over at every start
+/// (LISTEN_FDS, LISTEN_FDNAMES): `"http=8000"`, `"http=127.0.0.1:8000"`,
+/// `"dns=53/udp"`, `"api=/run/api.sock"`, or a table that says more.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Listen {
+    /// Its name in LISTEN_FDNAMES.
+    pub name: String,
+    /// Where.
+    pub address: ListenAddress,
+    /// Connections that wait, of a stream; as many as the kernel lets where
+    /// none.
+    pub backlog: Option<u32>,
+    /// A unix socket's mode; 0666, as open as a port, where none.
+    pub mode: Option<u32>,
+    /// A unix socket's owner, `user` or `user:group`; init's own where none.
+    pub owner: Option<String>,
+}
+
+/// Where a socket listens, inside the box.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ListenAddress {
+    /// TCP on a port of every address, IPv6 and IPv4 (one dual-stack socket,
+    /// or IPv4 where the kernel has no IPv6).
+    Port(u16),
+    /// TCP on one address.
+    Tcp(SocketAddr),
+    /// UDP on a port of every address, as [`Port`](Self::Port).
+    UdpPort(u16),
+    /// UDP on one address.
+    Udp(SocketAddr),
+    /// A unix stream socket at an absolute path.
+    Unix(String),
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port(port) => write!(f, "{port}"),
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::UdpPort(port) => write!(f, "{port}/udp"),
+            Self::Udp(address) => write!(f, "{address}/udp"),
+            Self::Unix(path) => f.write_str(path),
+        }
+    }
+}
+
+/// A port that a service binds itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Expose {
+    /// Which.
+    pub port: u16,
+    /// Over what.
+    pub protocol: Protocol,
+}
+
+/// The transport of a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        })
+    }
+}
+
 /// The longest path of a unix socket: `sun_path` with its NUL.
-const MAX_SOCKET_PATH: usize = 107;
+pub(super) const MAX_SOCKET_PATH: usize = 107;
 
 /// The longest name of a socket, as of a service.
 const MAX_NAME: usize = 63;
@@ -14,30 +89,57 @@ const MAX_NAME: usize = 63;
 /// Names that begin so are init's own, in LISTEN_FDNAMES.
 const RESERVED: &str = "holdall-";
 
-/// `"http=8000"`, `"http=127.0.0.1:8000"`, `"api=/run/api.sock"`.
+const FORM: &str = "write \"http=8000\", \"http=127.0.0.1:8000\" or \"api=/run/api.sock\"";
+
+/// Reads one entry of `listen`: a string, or `{ name, at, backlog, mode, owner
+/// }`.
 pub(super) fn listen(value: &Value<'_>, problems: &mut Problems) -> Option<Listen> {
-    let form = "write \"http=8000\", \"http=127.0.0.1:8000\" or \"api=/run/api.sock\"";
     if value.as_integer().is_some() {
-        problems.add_help(value.span(), "`listen` must name its sockets", form);
+        problems.add_help(value.span(), "`listen` must name its sockets", FORM);
         return None;
     }
-    let text = value.string(problems)?;
-    let Some((name, place)) = text.split_once('=') else {
-        problems.add_help(
-            value.span(),
-            format!("{text:?} does not name its socket"),
-            form,
-        );
-        return None;
+    let Some(mut table) = value.as_table() else {
+        let text = value.string(problems)?;
+        let Some((name, place)) = text.split_once('=') else {
+            let message = format!("{text:?} does not name its socket");
+            problems.add_help(value.span(), message, FORM);
+            return None;
+        };
+        return socket(value, name, place, problems);
     };
+    let name = table.required("name", problems);
+    let at = table.required("at", problems);
+    let backlog = table.take("backlog");
+    let backlog = backlog.and_then(|value| value.integer(1..=65_535, problems));
+    let access = [table.take("mode"), table.take("owner")];
+    let [mode_value, owner_value] = &access;
+    let mode = mode_value.as_ref().and_then(|value| mode(value, problems));
+    let owner = owner_value
+        .as_ref()
+        .and_then(|value| owner(value, problems));
+    table.finish(&[], problems);
+    let (name, at) = (name?.string(problems)?, at?);
+    let place = match at.as_integer() {
+        Some(_) => at.integer(1..=u16::MAX, problems)?.to_string(),
+        None => at.string(problems)?.to_owned(),
+    };
+    let mut listen = socket(&at, name, &place, problems)?;
+    let of_file = matches!(listen.address, ListenAddress::Unix(_));
+    for value in access.iter().flatten().filter(|_| !of_file) {
+        let message = format!("`{}` is for a unix socket: a port has none", value.key());
+        problems.add(value.key_span(), message);
+    }
+    (listen.backlog, listen.mode, listen.owner) = (backlog, mode, owner);
+    Some(listen)
+}
+
+/// A socket of this name at this place; `value` is where it is said.
+fn socket(value: &Value<'_>, name: &str, place: &str, problems: &mut Problems) -> Option<Listen> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(plain) {
         let message = format!("{name:?} can't be the name of a socket");
-        problems.add_help(
-            value.span(),
-            message,
-            "write letters, digits, '-', '_' and '.'",
-        );
+        let help = "write letters, digits, '-', '_' and '.'";
+        problems.add_help(value.span(), message, help);
         return None;
     }
     if name.starts_with(RESERVED) {
@@ -47,28 +149,78 @@ pub(super) fn listen(value: &Value<'_>, problems: &mut Problems) -> Option<Liste
         );
         return None;
     }
-    let address = if place.starts_with('/') {
-        if place.len() > MAX_SOCKET_PATH {
+    Some(Listen {
+        name: name.to_owned(),
+        address: address(value, place, problems)?,
+        backlog: None,
+        mode: None,
+        owner: None,
+    })
+}
+
+/// A port, an address with a port (both with `/udp` behind them for UDP), or a
+/// path.
+pub(super) fn address(
+    value: &Value<'_>,
+    place: &str,
+    problems: &mut Problems,
+) -> Option<ListenAddress> {
+    if place.starts_with('/') {
+        if place.len() > MAX_SOCKET_PATH || place.contains('\0') {
             problems.add(
                 value.span(),
                 format!("socket's path is longer than {MAX_SOCKET_PATH} bytes"),
             );
             return None;
         }
-        ListenAddress::Unix(place.to_owned())
-    } else if let Some(port) = port(place) {
-        ListenAddress::Port(port)
-    } else if let Some(address) = place.parse::<SocketAddr>().ok().filter(|a| a.port() != 0) {
-        ListenAddress::Tcp(address)
-    } else {
-        let message = format!("{place:?} is neither a port, an address with a port nor a path");
-        problems.add_help(value.span(), message, form);
-        return None;
+        return Some(ListenAddress::Unix(place.to_owned()));
+    }
+    let (inner, udp) = match place.rsplit_once('/') {
+        Some((inner, "udp")) => (inner, true),
+        Some((inner, "tcp")) => (inner, false),
+        Some(_) | None => (place, false),
     };
-    Some(Listen {
-        name: name.to_owned(),
+    let address = inner.parse::<SocketAddr>().ok().filter(|a| a.port() != 0);
+    match (port(inner), address, udp) {
+        (Some(port), _, false) => Some(ListenAddress::Port(port)),
+        (Some(port), _, true) => Some(ListenAddress::UdpPort(port)),
+        (None, Some(address), false) => Some(ListenAddress::Tcp(address)),
+        (None, Some(address), true) => Some(ListenAddress::Udp(address)),
+        (None, None, _) => {
+            let message = format!("{place:?} is neither a port, an address with a port nor a path");
+            problems.add_help(value.span(), message, FORM);
+            None
+        }
+    }
+}
+
+/// As TOML.
+pub(super) fn write_listen(listen: &Listen) -> String {
+    let Listen {
+        name,
         address,
-    })
+        backlog,
+        mode,
+        owner,
+    } = listen;
+    let mut more = String::new();
+    if let Some(backlog) = backlog {
+        more.push_str(&format!(", backlog = {backlog}"));
+    }
+    if let Some(mode) = mode {
+        more.push_str(&format!(", mode = \"{mode:04o}\""));
+    }
+    if let Some(owner) = owner {
+        more.push_str(&format!(", owner = {}", quoted(owner)));
+    }
+    if more.is_empty() {
+        return quoted(format!("{name}={address}"));
+    }
+    format!(
+        "{{ name = {}, at = {}{more} }}",
+        quoted(name),
+        quoted(address)
+    )
 }
 
 /// `80`, `"80"`, `"80/tcp"`, `"53/udp"`.

@@ -43,11 +43,17 @@ impl Manifest {
             service.profiles.is_empty() || listed
         });
         for service in &mut chosen.services {
+            if let Some(overlay) = overlay {
+                let own = overlay.services.get(&service.name);
+                if let Some(own) = own {
+                    *service = own.service.clone();
+                }
+                service.env.extend(overlay.env.clone());
+                service
+                    .env
+                    .extend(own.map(|own| own.env.clone()).unwrap_or_default());
+            }
             service.profiles.clear();
-            let Some(overlay) = overlay else { continue };
-            service.env.extend(overlay.env.clone());
-            let own = overlay.service_env.get(&service.name);
-            service.env.extend(own.cloned().unwrap_or_default());
         }
         Ok(chosen)
     }

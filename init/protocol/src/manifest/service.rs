@@ -1,82 +1,59 @@
-//! `[service.NAME]`.
+//! `[service.NAME]`: what it is and to whom it relates. [`super::process`] and
+//! [`super::life`] read the rest.
 
 use std::ops::Range;
 
 use super::parse::{environment, profile_name};
-use super::policy::{backoff, give_up, stop};
-use super::values::{absolute, account, umask, words};
+use super::values::{absolute, elements};
 use super::{
-    Backoff, Condition, Dependency, GiveUp, Kind, OnUnhealthy, Restart, Service, Stop, health,
-    ports,
+    Backoff, Condition, Dependency, GiveUp, Kind, Limits, Logging, OnUnhealthy, Overlay, Restart,
+    Schedule, Service, Start, Stop, life, ports, process, unbuilt,
 };
 use crate::decode::{Problems, Table, Value};
 use crate::{Millis, ServiceName, Signal};
 
-/// Keys of the design that this release does not know what to do with.
-const NOT_BUILT: &[&str] = &[
-    "env_file",
-    "handoff",
-    "instances",
-    "limits",
-    "log",
-    "ready",
-    "reload",
-    "schedule",
-    "secrets",
-    "templates",
-];
-
-/// Keys that are built.
-const KEYS: &[&str] = &[
-    "backoff",
-    "command",
+/// Keys that bind a service to others or make it what it is: a profile can't
+/// change them.
+const FIXED: &[&str] = &[
     "depends_on",
-    "dir",
-    "env",
-    "essential",
     "expose",
-    "give_up",
-    "group",
-    "health",
+    "handoff",
     "listen",
-    "on_unhealthy",
     "profiles",
-    "restart",
-    "stop",
+    "schedule",
     "type",
-    "umask",
-    "user",
     "volumes",
 ];
-
-/// Every key of a service but `env`: what a profile can't set yet.
-pub(super) fn all_keys() -> Vec<&'static str> {
-    let others = KEYS.iter().filter(|key| **key != "env");
-    others.chain(NOT_BUILT).copied().collect()
-}
 
 /// What compose and supervisord call them.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("after", "depends_on"),
     ("autorestart", "restart"),
+    ("autostart", "start"),
     ("cmd", "command"),
     ("cwd", "dir"),
+    ("cron", "schedule"),
     ("directory", "dir"),
     ("entrypoint", "command"),
+    ("group_add", "groups"),
     ("environment", "env"),
     ("healthcheck", "health"),
     ("needs", "depends_on"),
     ("numprocs", "instances"),
     ("on_failure", "restart"),
+    ("logging", "log"),
     ("ports", "expose"),
     ("replicas", "instances"),
     ("requires", "depends_on"),
     ("restart_policy", "restart"),
+    ("scale", "instances"),
     ("startretries", "give_up"),
+    ("stdout_logfile", "log"),
     ("stop_grace_period", "stop"),
     ("stop_signal", "stop"),
     ("stopsignal", "stop"),
     ("stopwaitsecs", "stop"),
+    ("ulimits", "limits"),
     ("working_dir", "dir"),
     ("workdir", "dir"),
 ];
@@ -102,20 +79,31 @@ impl Service {
         Self {
             name,
             kind,
+            schedule: None,
             command,
             user: None,
             group: None,
+            groups: Vec::new(),
             umask: 0o022,
             dir: "/".to_owned(),
             env: std::collections::BTreeMap::new(),
+            env_files: Vec::new(),
+            templates: Vec::new(),
+            limits: Limits::default(),
+            log: Logging::default(),
             depends_on: Vec::new(),
             listen: Vec::new(),
+            handoff: false,
             expose: Vec::new(),
             volumes: Vec::new(),
+            start: Start::Boot,
+            ready: None,
             health: None,
+            watchdog: None,
             restart: match kind {
                 Kind::Daemon => Restart::Always,
                 Kind::Oneshot => Restart::OnFailure,
+                Kind::Job => Restart::Never,
             },
             backoff: Backoff {
                 initial: Millis::from_secs(1),
@@ -125,12 +113,16 @@ impl Service {
                 failures: 5,
                 within: Millis::from_secs(60),
             },
-            essential: true,
+            // A box doesn't end for a backup that failed.
+            essential: kind != Kind::Job,
             on_unhealthy: OnUnhealthy::Restart,
             stop: Stop {
                 signal: Signal::TERM,
                 timeout: Millis::from_secs(5),
+                command: None,
             },
+            reload: None,
+            instances: None,
             profiles: Vec::new(),
         }
     }
@@ -142,45 +134,102 @@ pub(super) fn read(entry: &Value<'_>, problems: &mut Problems) -> Option<Draft> 
     let name = service_name(entry, problems);
     let mut table = entry.table(problems)?;
     table.elsewhere(ELSEWHERE);
-    let kind = table.take("type").and_then(|value| {
-        value.word(
-            &[("daemon", Kind::Daemon), ("oneshot", Kind::Oneshot)],
-            problems,
-        )
-    });
-    let kind = kind.unwrap_or(Kind::Daemon);
+    let (kind, schedule) = kind(&mut table, problems);
     let command = table.required("command", problems);
-    let command = command
-        .and_then(|value| words(&value, problems))
-        .unwrap_or_default();
     // A name that can't be used still has its table checked.
     let unnamed = name.is_none();
     let name = name.or_else(|| "unnamed".parse().ok())?;
+    let mut service = Service::new(name, kind, Vec::new());
+    service.schedule = schedule;
+    process::command(command, &mut service, problems);
     let mut draft = Draft {
-        service: Service::new(name, kind, command),
+        service,
         depends_spans: Vec::new(),
         unnamed: Vec::new(),
         listen_spans: Vec::new(),
         expose_spans: Vec::new(),
     };
-    draft.read_process(&mut table, problems);
+    process::read(&mut table, &mut draft.service, problems);
+    if let Some(value) = table.take("env") {
+        draft.service.env = environment(&value, problems);
+    }
     draft.read_relations(&mut table, problems);
-    draft.read_life(&mut table, problems);
-    debug_assert!(
-        KEYS.iter().all(|key| table.knows(key)),
-        "KEYS lists what is read"
-    );
-    table.finish(NOT_BUILT, problems);
+    life::read(&mut table, &mut draft.service, problems);
+    table.finish(unbuilt::UNREAD, problems);
     (!unnamed).then_some(draft)
+}
+
+/// What kind of service it is, and when it runs.
+fn kind(table: &mut Table<'_>, problems: &mut Problems) -> (Kind, Option<Schedule>) {
+    let said = table.take("type");
+    let words = [
+        ("daemon", Kind::Daemon),
+        ("oneshot", Kind::Oneshot),
+        ("job", Kind::Job),
+    ];
+    let kind = said.as_ref().and_then(|value| value.word(&words, problems));
+    let schedule = table.take("schedule");
+    let due = schedule.as_ref().and_then(|value| value.parsed(problems));
+    match (kind, &schedule, &said) {
+        (Some(Kind::Job), None, Some(said)) => {
+            let help = "add schedule = \"*/5 * * * *\" or \"@every 30s\"";
+            problems.add_help(said.span(), "a job needs a `schedule`", help);
+        }
+        (Some(Kind::Daemon | Kind::Oneshot), Some(schedule), _) => {
+            let message = "`schedule` makes a service a job";
+            problems.add_help(schedule.key_span(), message, "leave `type` out");
+        }
+        (None | Some(_), _, _) => {}
+    }
+    let kind = match &schedule {
+        Some(_) => Kind::Job,
+        None => kind.unwrap_or(Kind::Daemon),
+    };
+    (kind, due)
+}
+
+/// Reads what a profile says of a service.
+pub(super) fn overlay(
+    table: &mut Table<'_>,
+    service: &Service,
+    problems: &mut Problems,
+) -> Overlay {
+    table.elsewhere(ELSEWHERE);
+    let mut service = service.clone();
+    process::command(table.take("command"), &mut service, problems);
+    process::read(table, &mut service, problems);
+    life::read(table, &mut service, problems);
+    let env = table.take("env");
+    let env = env.map(|value| environment(&value, problems));
+    for key in FIXED {
+        if let Some(value) = table.take(key) {
+            let message = format!("`{key}` can't be changed by a profile");
+            problems.add(value.key_span(), message);
+        }
+    }
+    Overlay {
+        service,
+        env: env.unwrap_or_default(),
+    }
 }
 
 /// The key of an entry as the name of a service.
 pub(super) fn service_name(entry: &Value<'_>, problems: &mut Problems) -> Option<ServiceName> {
-    let error = match entry.key().parse::<ServiceName>() {
+    let key = entry.key();
+    if key.contains('@') {
+        let message = "service's name has '@', which stands before the number of an instance";
+        problems.add_help(
+            entry.key_span(),
+            message,
+            "add instances = … to the service",
+        );
+        return None;
+    }
+    let error = match key.parse::<ServiceName>() {
         Ok(name) => return Some(name),
         Err(error) => format!("service's {error}"),
     };
-    match entry.key().to_lowercase().parse::<ServiceName>() {
+    match key.to_lowercase().parse::<ServiceName>() {
         Ok(lower) => problems.add_help(entry.key_span(), error, format!("write `{lower}`")),
         Err(_) => problems.add(entry.key_span(), error),
     }
@@ -188,49 +237,6 @@ pub(super) fn service_name(entry: &Value<'_>, problems: &mut Problems) -> Option
 }
 
 impl Draft {
-    /// What the process is given.
-    fn read_process(&mut self, table: &mut Table<'_>, problems: &mut Problems) {
-        let service = &mut self.service;
-        service.user = table
-            .take("user")
-            .and_then(|value| account(&value, problems));
-        service.group = table
-            .take("group")
-            .and_then(|value| account(&value, problems));
-        if let Some(mask) = table
-            .take("umask")
-            .and_then(|value| umask(&value, problems))
-        {
-            service.umask = mask;
-        }
-        if let Some(dir) = table
-            .take("dir")
-            .and_then(|value| absolute(&value, problems))
-        {
-            service.dir = dir;
-        }
-        if let Some(value) = table.take("env") {
-            service.env = environment(&value, problems);
-        }
-        if let Some(volumes) = table
-            .take("volumes")
-            .and_then(|value| value.array(problems))
-        {
-            for value in volumes {
-                let Some(path) = absolute(&value, problems) else {
-                    continue;
-                };
-                if path == "/" {
-                    problems.add(value.span(), "a volume can't be the root directory");
-                } else if service.volumes.contains(&path) {
-                    problems.add(value.span(), format!("volume {path:?} is listed twice"));
-                } else {
-                    service.volumes.push(path);
-                }
-            }
-        }
-    }
-
     /// What binds it to others and to the outside.
     fn read_relations(&mut self, table: &mut Table<'_>, problems: &mut Problems) {
         if let Some(value) = table.take("depends_on") {
@@ -242,11 +248,21 @@ impl Draft {
                 self.listen_spans.push(value.span());
             }
         }
+        if let Some(value) = table.take("handoff") {
+            self.service.handoff = value.boolean(problems).unwrap_or(false);
+            if self.service.handoff && self.service.listen.is_empty() {
+                let message = "`handoff` is about the sockets of `listen`, and there are none";
+                problems.add(value.key_span(), message);
+            }
+        }
         for value in elements(table.take("expose"), problems) {
             if let Some(expose) = ports::expose(&value, problems) {
                 self.service.expose.push(expose);
                 self.expose_spans.push(value.span());
             }
+        }
+        for value in elements(table.take("volumes"), problems) {
+            self.read_volume(&value, problems);
         }
         for value in elements(table.take("profiles"), problems) {
             let Some(name) = value.string(problems) else {
@@ -258,6 +274,19 @@ impl Draft {
             } else {
                 self.service.profiles.push(name.to_owned());
             }
+        }
+    }
+
+    fn read_volume(&mut self, value: &Value<'_>, problems: &mut Problems) {
+        let Some(path) = absolute(value, problems) else {
+            return;
+        };
+        if path == "/" {
+            problems.add(value.span(), "a volume can't be the root directory");
+        } else if self.service.volumes.contains(&path) {
+            problems.add(value.span(), format!("volume {path:?} is listed twice"));
+        } else {
+            self.service.volumes.push(path);
         }
     }
 
@@ -301,70 +330,4 @@ impl Draft {
             }
         }
     }
-
-    /// How it is watched, restarted and stopped.
-    fn read_life(&mut self, table: &mut Table<'_>, problems: &mut Problems) {
-        let service = &mut self.service;
-        let oneshot = service.kind == Kind::Oneshot;
-        if let Some(value) = table.take("health") {
-            service.health = health::read(&value, problems);
-            if oneshot {
-                problems.add_help(
-                    value.key_span(),
-                    "a oneshot has no `health`: it is done when it exits 0",
-                    "leave it out, or make the service a daemon",
-                );
-            }
-        }
-        if let Some(value) = table.take("restart") {
-            let words = [
-                ("always", Restart::Always),
-                ("on-failure", Restart::OnFailure),
-                ("never", Restart::Never),
-            ];
-            match value.word(&words, problems) {
-                Some(Restart::Always) if oneshot => problems.add_help(
-                    value.span(),
-                    "a oneshot that is always started again is never done",
-                    "write \"on-failure\" or \"never\"",
-                ),
-                Some(restart) => service.restart = restart,
-                None => {}
-            }
-        }
-        if let Some(table) = table
-            .take("backoff")
-            .and_then(|value| value.table(problems))
-        {
-            service.backoff = backoff(table, service.backoff, problems);
-        }
-        if let Some(table) = table
-            .take("give_up")
-            .and_then(|value| value.table(problems))
-        {
-            service.give_up = give_up(table, service.give_up, problems);
-        }
-        if let Some(truth) = table
-            .take("essential")
-            .and_then(|value| value.boolean(problems))
-        {
-            service.essential = truth;
-        }
-        if let Some(value) = table.take("on_unhealthy") {
-            let words = [
-                ("restart", OnUnhealthy::Restart),
-                ("ignore", OnUnhealthy::Ignore),
-            ];
-            service.on_unhealthy = value.word(&words, problems).unwrap_or(service.on_unhealthy);
-        }
-        if let Some(table) = table.take("stop").and_then(|value| value.table(problems)) {
-            service.stop = stop(table, service.stop, problems);
-        }
-    }
-}
-
-fn elements<'t>(value: Option<Value<'t>>, problems: &mut Problems) -> Vec<Value<'t>> {
-    value
-        .and_then(|value| value.array(problems))
-        .unwrap_or_default()
 }

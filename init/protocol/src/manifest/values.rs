@@ -1,5 +1,6 @@
 //! Values of `[service.NAME]` with a grammar of their own.
 
+use super::limits::LARGEST;
 use crate::Millis;
 use crate::decode::{Problems, Value};
 
@@ -75,15 +76,76 @@ pub(super) fn account(value: &Value<'_>, problems: &mut Problems) -> Option<Stri
     if text.is_empty() || text.contains(refused) {
         problems.add(
             value.span(),
-            format!("{text:?} can't be the name of a {key}"),
+            format!(
+                "{text:?} can't be the name of a {}",
+                key.trim_end_matches('s')
+            ),
         );
         return None;
     }
     Some(text.to_owned())
 }
 
+/// A number of bytes: `4096`, `"64K"`, `"512M"`, `"2G"` (each 1024 times the
+/// one before).
+pub(super) fn quantity(value: &Value<'_>, problems: &mut Problems) -> Option<u64> {
+    if value.as_integer().is_some() {
+        return value.integer(0..=LARGEST, problems);
+    }
+    let Some(text) = value.as_str() else {
+        value.wrong_type("a number of bytes such as \"64M\"", problems);
+        return None;
+    };
+    let plain = text.trim_end_matches(['B', 'b']);
+    let plain = plain.strip_suffix(['i']).unwrap_or(plain);
+    let scales = [('K', 10), ('M', 20), ('G', 30), ('T', 40)];
+    let scale = scales.into_iter().find_map(|(unit, bits)| {
+        let digits = plain.strip_suffix([unit, unit.to_ascii_lowercase()])?;
+        Some((digits, bits))
+    });
+    let (digits, bits) = scale.unwrap_or((plain, 0));
+    let number = crate::millis::scaled(digits, 1 << bits);
+    let number = number.filter(|bytes| *bytes <= LARGEST);
+    if number.is_none() {
+        let message = format!("`{}` can't be {text:?}", value.key());
+        problems.add_help(
+            value.span(),
+            message,
+            "write a size such as \"64M\" or \"2G\"",
+        );
+    }
+    number
+}
+
+/// Thousandths of one: `2`, `1.5`, `"0.25"`.
+pub(super) fn thousandths(value: &Value<'_>, problems: &mut Problems) -> Option<u32> {
+    let Some(text) = value.as_decimal().or(value.as_str()) else {
+        value.wrong_type("a number of processors such as 1.5", problems);
+        return None;
+    };
+    let number = crate::millis::scaled(text, 1000).and_then(|number| u32::try_from(number).ok());
+    if number.is_none() {
+        let message = format!("`{}` can't be {text}", value.key());
+        problems.add_help(
+            value.span(),
+            message,
+            "write a number such as 2, 1.5 or 0.25",
+        );
+    }
+    number
+}
+
+/// A file's mode: octal digits in a string, or an octal integer.
+pub(super) fn mode(value: &Value<'_>, problems: &mut Problems) -> Option<u32> {
+    octal(value, 0o7777, "write \"0644\" or 0o644", problems)
+}
+
 /// A file mode mask: octal digits in a string, or an octal integer.
 pub(super) fn umask(value: &Value<'_>, problems: &mut Problems) -> Option<u32> {
+    octal(value, 0o777, "write \"022\" or 0o022", problems)
+}
+
+fn octal(value: &Value<'_>, most: u32, help: &str, problems: &mut Problems) -> Option<u32> {
     let digits = |text: &str| {
         let octal = (1..=4).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'0'..=b'7'));
         if octal {
@@ -101,10 +163,11 @@ pub(super) fn umask(value: &Value<'_>, problems: &mut Problems) -> Option<u32> {
             return None;
         }
     };
-    let mask = mask.filter(|mask| *mask <= 0o777);
+    let mask = mask.filter(|mask| *mask <= most);
     if mask.is_none() {
-        let message = "`umask` must be three octal digits";
-        problems.add_help(value.span(), message, "write \"022\" or 0o022");
+        let digits = if most > 0o777 { "four" } else { "three" };
+        let message = format!("`{}` must be {digits} octal digits", value.key());
+        problems.add_help(value.span(), message, help);
     }
     mask
 }
@@ -130,4 +193,33 @@ pub(super) fn absolute(value: &Value<'_>, problems: &mut Problems) -> Option<Str
     }
     let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty()).collect();
     Some(format!("/{}", parts.join("/")))
+}
+
+/// An owner: a user, or a user and a group, by name or number.
+pub(super) fn owner(value: &Value<'_>, problems: &mut Problems) -> Option<String> {
+    let text = value.string(problems)?;
+    let part = |part: &str| {
+        let refused = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | ',');
+        !part.is_empty() && !part.contains(refused)
+    };
+    let mut parts = text.split(':');
+    let owned = parts.by_ref().take(2).all(part) && parts.next().is_none();
+    if !owned {
+        let message = format!("{text:?} can't be the owner of a file");
+        problems.add_help(value.span(), message, "write \"user\" or \"user:group\"");
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+/// The elements of an array, none where there is none.
+pub(super) fn elements<'t>(value: Option<Value<'t>>, problems: &mut Problems) -> Vec<Value<'t>> {
+    value
+        .and_then(|value| value.array(problems))
+        .unwrap_or_default()
+}
+
+/// One value, or an array of them.
+pub(super) fn one_or_more<'t>(value: &Value<'t>) -> Vec<Value<'t>> {
+    value.as_array().unwrap_or_else(|| vec![value.clone()])
 }

@@ -4,9 +4,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use super::policy::{word_of, write_reload, write_stop};
+use super::ports::write_listen;
 use super::{
-    Condition, Health, InitSettings, Kind, Listen, ListenAddress, Manifest, OnUnhealthy, Probe,
-    Profile, Restart, Service,
+    Condition, InitSettings, Kind, Manifest, OnUnhealthy, Overlay, Profile, Restart, Service,
+    Start, files, health, limits, logging, ready,
 };
 
 impl Manifest {
@@ -19,32 +21,63 @@ impl Manifest {
             out.line("name", &quoted(name));
         }
         if self.init != InitSettings::default() {
-            out.header("init");
-            out.line("stop_timeout", &quoted(self.init.stop_timeout));
+            write_init(&mut out, &self.init);
         }
         for service in &self.services {
             write_service(&mut out, service);
         }
         for (name, profile) in &self.profiles {
-            write_profile(&mut out, name, profile);
+            self.write_profile(&mut out, name, profile);
         }
-        out.0
+        out.text
+    }
+
+    fn write_profile(&self, out: &mut Lines, name: &str, profile: &Profile) {
+        let scope = format!("profile.{}", key(name));
+        out.header(&scope);
+        out.unless(profile.env.is_empty(), "env", || variables(&profile.env));
+        for (name, Overlay { service, env }) in &profile.services {
+            out.header(&format!("{scope}.service.{}", key(name.as_str())));
+            out.unless(env.is_empty(), "env", || variables(env));
+            let usual = self.services.iter().find(|usual| usual.name == *name);
+            if let Some(usual) = usual {
+                write_changes(out, service, usual);
+            }
+        }
+    }
+}
+
+fn write_init(out: &mut Lines, init: &InitSettings) {
+    let usual = InitSettings::default();
+    out.header("init");
+    out.unless(
+        init.stop_timeout == usual.stop_timeout,
+        "stop_timeout",
+        || quoted(init.stop_timeout),
+    );
+    out.unless(init.log == usual.log, "log", || {
+        logging::write_box(init.log)
+    });
+    if let Some(listener) = &init.listener {
+        out.line("listener", &quoted(listener));
     }
 }
 
 #[derive(Default)]
-struct Lines(String);
+struct Lines {
+    text: String,
+}
 
 impl Lines {
     fn header(&mut self, name: &str) {
-        if !self.0.is_empty() {
-            self.0.push('\n');
+        if !self.text.is_empty() {
+            self.text.push('\n');
         }
-        let _infallible = writeln!(self.0, "[{name}]");
+        let _infallible = writeln!(self.text, "[{name}]");
     }
 
     fn line(&mut self, key: &str, value: &str) {
-        let _infallible = writeln!(self.0, "{key} = {value}");
+        let _infallible = writeln!(self.text, "{key} = {value}");
     }
 
     /// A line only where the value is not the one that goes without saying.
@@ -56,28 +89,24 @@ impl Lines {
 }
 
 fn write_service(out: &mut Lines, service: &Service) {
-    let usual = Service::new(service.name.clone(), service.kind, Vec::new());
+    let mut usual = Service::new(service.name.clone(), service.kind, Vec::new());
     out.header(&format!("service.{}", key(service.name.as_str())));
     if service.kind == Kind::Oneshot {
         out.line("type", "\"oneshot\"");
     }
-    out.line("command", &list(&service.command));
-    for (key, account) in [("user", &service.user), ("group", &service.group)] {
-        if let Some(account) = account {
-            out.line(key, &quoted(account));
-        }
+    if let Some(schedule) = &service.schedule {
+        out.line("schedule", &quoted(schedule));
     }
-    out.unless(service.umask == usual.umask, "umask", || {
-        format!("\"{:03o}\"", service.umask)
-    });
-    out.unless(service.dir == usual.dir, "dir", || quoted(&service.dir));
     out.unless(service.env.is_empty(), "env", || variables(&service.env));
+    usual.env.clone_from(&service.env);
+    write_changes(out, service, &usual);
     out.unless(service.depends_on.is_empty(), "depends_on", || {
         dependencies(service)
     });
     out.unless(service.listen.is_empty(), "listen", || {
-        list(&service.listen.iter().map(listen).collect::<Vec<_>>())
+        array(service.listen.iter().map(write_listen))
     });
+    out.unless(!service.handoff, "handoff", || "true".to_owned());
     out.unless(service.expose.is_empty(), "expose", || {
         let port = |e: &super::Expose| format!("{}/{}", e.port, e.protocol);
         list(&service.expose.iter().map(port).collect::<Vec<_>>())
@@ -85,15 +114,93 @@ fn write_service(out: &mut Lines, service: &Service) {
     out.unless(service.volumes.is_empty(), "volumes", || {
         list(&service.volumes)
     });
-    if let Some(health) = &service.health {
-        out.line("health", &write_health(health));
+    out.unless(service.profiles.is_empty(), "profiles", || {
+        list(&service.profiles)
+    });
+}
+
+/// What a profile may change, where it is not as `usual`.
+fn write_changes(out: &mut Lines, service: &Service, usual: &Service) {
+    write_process(out, service, usual);
+    out.unless(service.start == usual.start, "start", || {
+        word_of(&Start::WORDS, &service.start)
+    });
+    if let Some(ready) = service
+        .ready
+        .as_ref()
+        .filter(|_| service.ready != usual.ready)
+    {
+        out.line("ready", &ready::write(ready));
     }
+    if let Some(health) = service
+        .health
+        .as_ref()
+        .filter(|_| service.health != usual.health)
+    {
+        out.line("health", &health::write(health));
+    }
+    if let Some(span) = service
+        .watchdog
+        .filter(|_| service.watchdog != usual.watchdog)
+    {
+        out.line("watchdog", &quoted(span));
+    }
+    write_restart(out, service, usual);
+    out.unless(service.stop == usual.stop, "stop", || {
+        write_stop(&service.stop)
+    });
+    if let Some(reload) = service
+        .reload
+        .as_ref()
+        .filter(|_| service.reload != usual.reload)
+    {
+        out.line("reload", &write_reload(reload));
+    }
+    if let Some(count) = service
+        .instances
+        .filter(|_| service.instances != usual.instances)
+    {
+        out.line("instances", &count.to_string());
+    }
+}
+
+fn write_process(out: &mut Lines, service: &Service, usual: &Service) {
+    out.unless(service.command == usual.command, "command", || {
+        list(&service.command)
+    });
+    let accounts = [
+        ("user", &service.user, &usual.user),
+        ("group", &service.group, &usual.group),
+    ];
+    for (key, account, usual) in accounts {
+        if let Some(account) = account.as_ref().filter(|_| account != usual) {
+            out.line(key, &quoted(account));
+        }
+    }
+    out.unless(service.groups == usual.groups, "groups", || {
+        list(&service.groups)
+    });
+    out.unless(service.umask == usual.umask, "umask", || {
+        format!("\"{:03o}\"", service.umask)
+    });
+    out.unless(service.dir == usual.dir, "dir", || quoted(&service.dir));
+    out.unless(service.env_files == usual.env_files, "env_file", || {
+        array(service.env_files.iter().map(files::write_env_file))
+    });
+    out.unless(service.templates == usual.templates, "templates", || {
+        array(service.templates.iter().map(files::write_template))
+    });
+    out.unless(service.limits == usual.limits, "limits", || {
+        limits::write(&service.limits, &usual.limits)
+    });
+    out.unless(service.log == usual.log, "log", || {
+        logging::write(&service.log, &usual.log)
+    });
+}
+
+fn write_restart(out: &mut Lines, service: &Service, usual: &Service) {
     out.unless(service.restart == usual.restart, "restart", || {
-        quoted(match service.restart {
-            Restart::Always => "always",
-            Restart::OnFailure => "on-failure",
-            Restart::Never => "never",
-        })
+        word_of(&Restart::WORDS, &service.restart)
     });
     out.unless(service.backoff == usual.backoff, "backoff", || {
         let super::Backoff { initial, max } = service.backoff;
@@ -103,51 +210,14 @@ fn write_service(out: &mut Lines, service: &Service) {
         let super::GiveUp { failures, within } = service.give_up;
         format!("{{ failures = {failures}, within = \"{within}\" }}")
     });
-    out.unless(service.essential, "essential", || "false".to_owned());
+    out.unless(service.essential == usual.essential, "essential", || {
+        service.essential.to_string()
+    });
     out.unless(
-        service.on_unhealthy == OnUnhealthy::Restart,
+        service.on_unhealthy == usual.on_unhealthy,
         "on_unhealthy",
-        || quoted("ignore"),
+        || word_of(&OnUnhealthy::WORDS, &service.on_unhealthy),
     );
-    out.unless(service.stop == usual.stop, "stop", || {
-        let super::Stop { signal, timeout } = service.stop;
-        format!("{{ signal = \"{signal}\", timeout = \"{timeout}\" }}")
-    });
-    out.unless(service.profiles.is_empty(), "profiles", || {
-        list(&service.profiles)
-    });
-}
-
-fn write_profile(out: &mut Lines, name: &str, profile: &Profile) {
-    out.header(&format!("profile.{}", key(name)));
-    out.unless(profile.env.is_empty(), "env", || variables(&profile.env));
-    for (service, env) in &profile.service_env {
-        out.line(
-            &format!("service.{}.env", key(service.as_str())),
-            &variables(env),
-        );
-    }
-}
-
-fn write_health(health: &Health) -> String {
-    let probe = match &health.probe {
-        Probe::Exec(command) => format!("exec = {}", list(command)),
-        Probe::Tcp(address) => format!("tcp = {}", quoted(address)),
-        Probe::Http { host, path, .. } => {
-            format!("http = {}", quoted(format!("http://{host}{path}")))
-        }
-    };
-    let Health {
-        interval,
-        timeout,
-        retries,
-        start_period,
-        ..
-    } = health;
-    format!(
-        "{{ {probe}, interval = \"{interval}\", timeout = \"{timeout}\", retries = {retries}, \
-         start_period = \"{start_period}\" }}"
-    )
 }
 
 fn dependencies(service: &Service) -> String {
@@ -161,15 +231,6 @@ fn dependencies(service: &Service) -> String {
     table(service.depends_on.iter().map(entry))
 }
 
-fn listen(listen: &Listen) -> String {
-    let name = &listen.name;
-    match &listen.address {
-        ListenAddress::Port(port) => format!("{name}={port}"),
-        ListenAddress::Tcp(address) => format!("{name}={address}"),
-        ListenAddress::Unix(path) => format!("{name}={path}"),
-    }
-}
-
 fn variables(env: &BTreeMap<String, String>) -> String {
     table(
         env.iter()
@@ -177,7 +238,7 @@ fn variables(env: &BTreeMap<String, String>) -> String {
     )
 }
 
-fn table(entries: impl Iterator<Item = String>) -> String {
+pub(super) fn table(entries: impl Iterator<Item = String>) -> String {
     let entries: Vec<String> = entries.collect();
     if entries.is_empty() {
         "{}".to_owned()
@@ -186,13 +247,16 @@ fn table(entries: impl Iterator<Item = String>) -> String {
     }
 }
 
-fn list<T: AsRef<str>>(texts: &[T]) -> String {
-    let texts: Vec<String> = texts.iter().map(|text| quoted(text.as_ref())).collect();
-    format!("[{}]", texts.join(", "))
+pub(super) fn list<T: AsRef<str>>(texts: &[T]) -> String {
+    array(texts.iter().map(|text| quoted(text.as_ref())))
+}
+
+fn array(values: impl Iterator<Item = String>) -> String {
+    format!("[{}]", values.collect::<Vec<_>>().join(", "))
 }
 
 /// A key, quoted where TOML wants it.
-fn key(text: &str) -> String {
+pub(super) fn key(text: &str) -> String {
     let bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     if !text.is_empty() && text.bytes().all(bare) {
         text.to_owned()
@@ -202,7 +266,7 @@ fn key(text: &str) -> String {
 }
 
 /// A basic string (TOML 1.0, *String*).
-fn quoted(text: impl std::fmt::Display) -> String {
+pub(super) fn quoted(text: impl std::fmt::Display) -> String {
     let mut out = String::from("\"");
     for letter in text.to_string().chars() {
         match letter {

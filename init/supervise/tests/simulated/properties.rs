@@ -71,6 +71,7 @@ fn healths() -> impl Strategy<Value = Health> {
         interval: Millis(interval),
         timeout: Millis(1000),
         retries,
+        successes: 1,
         start_period,
     })
 }
@@ -93,7 +94,7 @@ prop_compose! {
         service.give_up = GiveUp { failures: give_up.0, within: Millis(give_up.1) };
         service.essential = essential;
         service.on_unhealthy = if ignore { OnUnhealthy::Ignore } else { OnUnhealthy::Restart };
-        service.stop = Stop { signal: Signal::TERM, timeout: stop };
+        service.stop = Stop { signal: Signal::TERM, timeout: stop, command: None };
         service
     }
 }
@@ -283,7 +284,7 @@ proptest! {
             let state = world.state(service.name.as_str());
             let up = match service.kind {
                 Kind::Daemon => State::Ready,
-                Kind::Oneshot => State::Exited,
+                Kind::Oneshot | Kind::Job => State::Exited,
             };
             prop_assert_eq!(state, up);
         }

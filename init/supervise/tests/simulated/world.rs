@@ -426,7 +426,9 @@ impl World {
                     )
                 }
                 (Condition::Ready, Kind::Daemon) => on == State::Ready,
-                (Condition::Ready, Kind::Oneshot) | (Condition::Done, _) => on == State::Exited,
+                (Condition::Ready, Kind::Oneshot | Kind::Job) | (Condition::Done, _) => {
+                    on == State::Exited
+                }
             };
             assert!(
                 met,
@@ -545,6 +547,7 @@ pub(crate) fn health() -> holdall_protocol::manifest::Health {
         interval: Millis(1000),
         timeout: Millis(500),
         retries: 3,
+        successes: 1,
         start_period: Millis::ZERO,
     }
 }

@@ -48,6 +48,7 @@ fn each_service_gets_its_own_signal_and_time_and_then_is_killed() {
     manifest.services[0].stop = Stop {
         signal: Signal::QUIT,
         timeout: Millis(700),
+        command: None,
     };
     let mut world = boot(&manifest, &[("a", deaf())]);
     world.run_until(1000);
