@@ -118,9 +118,9 @@ prop_compose! {
     ) -> Limits {
         let bounds = |(at, (soft, same)): (usize, (Option<u64>, bool))| {
             let hard = if same { soft } else { None };
-            (Resource::ALL[at].0, Bounds { soft, hard })
+            Some((Resource::ALL.get(at)?.0, Bounds { soft, hard }))
         };
-        let resources = resources.into_iter().map(bounds).collect();
+        let resources = resources.into_iter().filter_map(bounds).collect();
         Limits { resources, nice, oom_score_adj, memory, cpu, pids }
     }
 }
