@@ -1,9 +1,9 @@
 //! The OCI runtime, and boxes on top of it.
 //!
-//! This crate never clones a container inside the program that uses it: every
-//! verb re-executes the program under the name `holdall-runtime`, so that
-//! threads, open files and locks of the caller never meet a container. It
-//! never runs an external program, and keeps no daemon.
+//! This crate never clones a container inside the program that uses it: what
+//! makes or enters one re-executes the program under the name
+//! `holdall-runtime`, so that threads, open files and locks of the caller never
+//! meet a container. It never runs an external program, and keeps no daemon.
 #![deny(unsafe_code)]
 
 use std::ffi::OsStr;
@@ -32,10 +32,16 @@ pub fn main() -> ExitCode {
 #[must_use]
 pub fn multicall() -> Option<ExitCode> {
     let name = std::env::args_os().next()?;
-    match Path::new(&name).file_name().and_then(OsStr::to_str)? {
-        "holdall-runtime" => Some(cli::main()),
-        boxes::MONITOR => Some(boxes::monitor_main()),
-        boxes::KEEPER => Some(boxes::keeper_main()),
-        _ => None,
+    let name = Path::new(&name).file_name().and_then(OsStr::to_str)?;
+    let main = match name {
+        "holdall-runtime" => cli::main,
+        boxes::MONITOR => boxes::monitor_main,
+        boxes::KEEPER => boxes::keeper_main,
+        _ => return None,
+    };
+    // The kernel has the name of the file it was executed from, "exe".
+    if let Ok(name) = std::ffi::CString::new(name) {
+        drop(nix::sys::prctl::set_name(&name));
     }
+    Some(main())
 }

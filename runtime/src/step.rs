@@ -14,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
 use crate::oci::client::{Call, ClientError, failure, next_report, sealed_json};
-use crate::oci::overlay::{self, OverlayError};
+use crate::oci::overlay::{self, OverlayError, Upper};
 use crate::oci::report::Report;
 use crate::oci::spec::{Mount, NamespaceType, Process, Root, Spec, User};
 
@@ -90,8 +90,13 @@ pub enum StepError {
 /// # Errors
 /// Where the step can't be set up; a failing program is an [`Exit`].
 pub fn run(step: &Step<'_>, stop: &AtomicBool) -> Result<Exit, StepError> {
-    let rootfs =
-        overlay::mount(step.layers, Some((step.upper, step.work))).map_err(StepError::Overlay)?;
+    let upper = Upper {
+        dir: step.upper,
+        work: step.work,
+        // It becomes a layer, which is synced, or nothing.
+        lasting: false,
+    };
+    let rootfs = overlay::mount(step.layers, Some(upper)).map_err(StepError::Overlay)?;
     let document = sealed_json(&spec(step)).map_err(StepError::Wait)?;
     let null = open_null().map_err(StepError::Wait)?;
 

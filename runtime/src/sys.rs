@@ -230,6 +230,13 @@ pub(crate) fn keep_at_exec(number: RawFd) -> Result<()> {
     Ok(())
 }
 
+/// A copy under the first free number from `lowest` on, closed at exec.
+pub(crate) fn dup_from(fd: BorrowedFd<'_>, lowest: RawFd) -> Result<OwnedFd> {
+    // SAFETY: F_DUPFD_CLOEXEC takes integers only.
+    let raw = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, lowest) };
+    owned(libc::c_long::from(raw))
+}
+
 /// Copies a descriptor to a number that nobody uses any more, closed at exec.
 pub(crate) fn dup_to_cloexec(from: BorrowedFd<'_>, to: RawFd) -> Result<()> {
     if from.as_raw_fd() == to {

@@ -7,6 +7,7 @@ use nix::unistd::Pid;
 
 use super::clock::WallTime;
 use super::error::BoxError;
+use super::files::Durable;
 use super::name::BoxId;
 use super::process::Handle;
 use super::state::{LOST, Run, ended};
@@ -64,10 +65,11 @@ pub(crate) fn bury(
     run: &Run,
     code: u8,
     now: WallTime,
+    durable: Durable,
 ) -> Result<(), BoxError> {
     let written = store
         .life(id)
-        .and_then(|life| store.set_life(id, &ended(life, run, code, now)));
+        .and_then(|life| store.set_life(id, &ended(life, run, code, now), durable));
     let cleared = clear(store, id);
     written.and(cleared)
 }

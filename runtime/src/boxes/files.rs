@@ -26,6 +26,14 @@ pub(crate) enum Durable {
     No,
 }
 
+impl Durable {
+    /// For what a box is known by. One that is removed at its end is not worth
+    /// waiting for a disk: a power cut ends it.
+    pub(crate) fn of_box(remove: bool) -> Self {
+        if remove { Self::No } else { Self::Yes }
+    }
+}
+
 /// Replaces a file as a whole.
 pub(crate) fn write_json(
     path: &Path,

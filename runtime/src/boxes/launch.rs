@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
+use std::process::Child;
 use std::time::Duration;
 
 use nix::poll::PollFlags;
@@ -11,28 +12,39 @@ use nix::sys::signal::Signal;
 use super::bury::clear;
 use super::clock::WallTime;
 use super::error::BoxError;
+use super::files::Durable;
 use super::name::{BoxId, BoxName};
 use super::orders::{Launch, Orders};
 use super::process::{Handle, wait_for};
 use super::state::{Identity, Life, Run};
 use super::store::BoxStore;
 use crate::oci::client::{Client, ClientError, CreateOpts};
+use crate::oci::seal::Sealed;
 use crate::oci::state::Status;
+
+/// A box that was just started.
+pub(crate) struct Launched {
+    pub(crate) run: Run,
+    pub(crate) process: Handle,
+    /// The runtime process that did it, about to end.
+    pub(crate) runtime: Child,
+}
 
 /// Starts the box; on an error nothing of it is left but its run folder.
 pub(crate) fn launch(
     store: &BoxStore,
     orders: &Orders,
+    program: Option<&Sealed>,
     launch: Launch,
     channel: &UnixStream,
-) -> Result<(Run, Handle), BoxError> {
+) -> Result<Launched, BoxError> {
     let before = store.life(&orders.id)?;
-    let launched = attempt(store, orders, &launch, channel);
+    let launched = attempt(store, orders, program, &launch, channel);
     if launched.is_err() {
         // The first error is the one to tell.
         drop(clear(store, &orders.id));
         drop(match before {
-            Some(life) => store.set_life(&orders.id, &life),
+            Some(life) => store.set_life(&orders.id, &life, Durable::of_box(orders.remove)),
             None => store.clear_life(&orders.id),
         });
     }
@@ -42,9 +54,10 @@ pub(crate) fn launch(
 fn attempt(
     store: &BoxStore,
     orders: &Orders,
+    program: Option<&Sealed>,
     launch: &Launch,
     channel: &UnixStream,
-) -> Result<(Run, Handle), BoxError> {
+) -> Result<Launched, BoxError> {
     let id = orders.id.as_str();
     let client = Client {
         state_root: store.dirs().runtime_state(),
@@ -64,11 +77,38 @@ fn attempt(
         // nobody knows of.
         parent_death: Some(Signal::SIGKILL),
     };
-    let created = client
-        .create(id, &store.run_dir(&orders.id).bundle(), &opts)
+    let bundle = store.run_dir(&orders.id).bundle();
+    let halted = client
+        .create_halted(program, id, &bundle, &opts)
         .map_err(|cause| runtime(store, orders, "create", cause))?;
+    let (run, process) = match written_down(store, orders, halted.pid, channel) {
+        Ok(known) => known,
+        Err(error) => {
+            // Whatever it can't take back now, `launch` clears away.
+            drop(halted.give_up());
+            return Err(error);
+        }
+    };
+    let runtime = halted
+        .start()
+        .map_err(|cause| runtime(store, orders, "start", cause))?;
+    Ok(Launched {
+        run,
+        process,
+        runtime,
+    })
+}
+
+/// What must be before the box's process runs: that it is known, and that
+/// somebody still wants it.
+fn written_down(
+    store: &BoxStore,
+    orders: &Orders,
+    pid: i32,
+    channel: &UnixStream,
+) -> Result<(Run, Handle), BoxError> {
     let gone = || BoxError::system("find the box's process")(std::io::ErrorKind::NotFound.into());
-    let pid = u32::try_from(created.pid).map_err(|_| gone())?;
+    let pid = u32::try_from(pid).map_err(|_| gone())?;
     let process = Identity::of(pid).map_err(BoxError::system("identify the box's process"))?;
     let handle = process
         .open()
@@ -79,8 +119,8 @@ fn attempt(
         since: WallTime::now(),
         ports: orders.ports.clone(),
     };
-    // Before it runs: what runs is always written down.
-    store.set_life(&orders.id, &Life::Running(run.clone()))?;
+    let durable = Durable::of_box(orders.remove);
+    store.set_life(&orders.id, &Life::Running(run.clone()), durable)?;
     // Whoever asked for the box was interrupted: nobody wants it any more. (A
     // hang-up is always reported.)
     let hung_up = wait_for(channel.as_fd(), PollFlags::empty(), Some(Duration::ZERO));
@@ -89,9 +129,6 @@ fn attempt(
             std::io::ErrorKind::Interrupted.into(),
         ));
     }
-    client
-        .start(id)
-        .map_err(|cause| runtime(store, orders, "start", cause))?;
     Ok((run, handle))
 }
 

@@ -60,6 +60,7 @@ pub use volumes::CopyError;
 
 use crate::control::ControlClient;
 use crate::dirs::Dirs;
+use files::Durable;
 use lock::Lock;
 use logs::{Reader, Watch};
 use store::BoxStore;
@@ -342,7 +343,15 @@ impl Boxes {
                     .map_err(BoxError::system("open the box's process"))?;
                 let code = process.and_then(|process| process.exit_code().ok().flatten());
                 let code = code.unwrap_or(LOST);
-                bury::bury(&self.store, &record.id, &run, code, WallTime::now())?;
+                let durable = Durable::of_box(record.remove);
+                bury::bury(
+                    &self.store,
+                    &record.id,
+                    &run,
+                    code,
+                    WallTime::now(),
+                    durable,
+                )?;
                 self.sweep(record, true, lock)
             }
             (Care::None | Care::Adopt | Care::Bury, life) if !observed.minded => {

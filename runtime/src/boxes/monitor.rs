@@ -21,6 +21,7 @@ use super::bury::{Reaper, bury};
 use super::channel;
 use super::clock::{Deadline, WallTime};
 use super::error::{BoxError, chain};
+use super::files::Durable;
 use super::launch::launch;
 use super::logfile::note;
 use super::orders::{Answer, Done, Extra, Kept, Orders, Task, give, spawn, take};
@@ -29,6 +30,7 @@ use super::pump::Pump;
 use super::state::Run;
 use super::store::BoxStore;
 use super::{KEEPER, MONITOR};
+use crate::oci::seal::Sealed;
 use crate::ports::forward;
 use crate::sys;
 
@@ -36,6 +38,11 @@ use crate::sys;
 /// replaced only after as long a pause, so that a machine out of memory isn't
 /// asked for a process without end.
 pub(crate) const SHORT_LIFE: Duration = Duration::from_secs(1);
+
+/// A box that holds no port gets its keeper only when it is this old: one that
+/// is over sooner needs none. Until then a lost monitor is replaced by the next
+/// command, as after the loss of both.
+const UNKEPT: Duration = Duration::from_millis(200);
 
 /// The program `holdall-monitor`.
 pub(crate) fn main() -> ExitCode {
@@ -99,17 +106,25 @@ impl Monitor {
         nix::sys::prctl::set_child_subreaper(true)
             .map_err(|errno| BoxError::system("become the box's reaper")(errno.into()))?;
         let store = BoxStore::open(orders.dirs())?;
-        let (run, process) = match (extra, orders.task.clone()) {
-            (Extra::Launch(extra), _) => match launch(&store, &orders, extra, &channel) {
-                Ok(launched) => launched,
-                Err(error) => {
-                    tell(&channel, &failed(&error));
-                    return Ok(());
+        // Where it can't be had, the runtime process seals itself, or says why
+        // not. Kept to the end, as letting go of it takes its time.
+        let program = match extra {
+            Extra::Launch(_) => Sealed::new().ok(),
+            Extra::Adopt(_) => None,
+        };
+        let (run, process, runtime) = match (extra, orders.task.clone()) {
+            (Extra::Launch(extra), _) => {
+                match launch(&store, &orders, program.as_ref(), extra, &channel) {
+                    Ok(launched) => (launched.run, launched.process, Some(launched.runtime)),
+                    Err(error) => {
+                        tell(&channel, &failed(&error));
+                        return Ok(());
+                    }
                 }
-            },
+            }
             (Extra::Adopt(process), Task::Adopt(run)) => {
                 super::launch::start_if_waiting(&store, &orders.id)?;
-                (run, process)
+                (run, process, None)
             }
             (Extra::Adopt(_), Task::Launch) => {
                 return Err(BoxError::system("read the orders")(
@@ -137,12 +152,16 @@ impl Monitor {
             tell(&channel, &Answer::Started(monitor.run.clone()));
             monitor.starter = Some(channel);
         }
+        if let Some(mut runtime) = runtime {
+            // It did what it was there for; how it ends changes nothing.
+            let _: io::Result<std::process::ExitStatus> = runtime.wait();
+        }
         monitor.mind()
     }
 
     /// Minds the box until its end, then clears away.
     fn mind(mut self) -> Result<(), BoxError> {
-        if self.keeper.is_none() {
+        if self.keeper.is_none() && !self.orders.ports.is_empty() {
             self.keeper = self.spawn_keeper();
         }
         let dir = self.store.dir(&self.orders.id);
@@ -173,18 +192,24 @@ impl Monitor {
             let started = self
                 .enter_network()
                 .and_then(|()| forward::start(self.kept.bound(&self.orders)?, descriptors));
-            if let Err(error) = started {
+            // One that is ending already has no network any more.
+            if let Err(error) = started
+                && error.raw_os_error() != Some(nix::errno::Errno::ESRCH as i32)
+            {
                 pump.note(format!("ports are not published: {}", chain(&error)));
             }
         }
         let process = sys::readable(self.process.as_fd().try_clone_to_owned()?)?;
         let mut keeper = self.keeper.take().map(watchable).transpose()?;
-        let mut born = Deadline::after(SHORT_LIFE);
+        let mut born = Deadline::after(match keeper {
+            Some(_) => SHORT_LIFE,
+            None => UNKEPT,
+        });
         let mut pump = std::pin::pin!(pump.run());
         loop {
             let lost = async {
                 // It says nothing; its end is all there is to read. Where none
-                // could be started there is none to wait for.
+                // was or could be started there is none to wait for.
                 if let Some(keeper) = &mut keeper {
                     drop(keeper.read(&mut [0]).await);
                 }
@@ -264,6 +289,7 @@ impl Monitor {
             &self.run,
             code,
             WallTime::now(),
+            Durable::of_box(self.orders.remove),
         )?;
         if let Some(starter) = &self.starter {
             tell(starter, &Answer::Exited(code));

@@ -28,7 +28,7 @@ use super::process::Handle;
 use super::record::{Network, Record};
 use super::state::{LOST, Run};
 use super::store::{BoxStore, RunDir};
-use crate::oci::overlay;
+use crate::oci::overlay::{self, Upper};
 use crate::ports::listen::{Bound, ListenError, bind_all, rebind};
 
 /// A box that was started. As long as this lives, a box with `--rm` stays
@@ -87,11 +87,15 @@ pub(crate) fn start(
     }
     let layers = layers::of_record(images, record)?;
     let account = bundle::account(store, record, &layers)?;
-    let rootfs = overlay::mount(&layers, Some((&dir.upper(), &dir.work()))).map_err(|cause| {
-        BoxError::Root {
-            name: record.name.clone(),
-            cause,
-        }
+    let (upper, work) = (dir.upper(), dir.work());
+    let changes = Upper {
+        dir: &upper,
+        work: &work,
+        lasting: !record.remove,
+    };
+    let rootfs = overlay::mount(&layers, Some(changes)).map_err(|cause| BoxError::Root {
+        name: record.name.clone(),
+        cause,
     })?;
     let bound = publish(store, record)?;
     let run = store.make_run_dir(id)?;

@@ -7,6 +7,8 @@
 //!
 //! ```text
 //! boxes/ID/record.json        written once
+//!          passing            empty; there for a box that is removed at its
+//!                             end: nothing of it is synced
 //!          life.json          the newest run, replaced as a whole
 //!          lock               held by a command that changes the box
 //!          guard              held by monitor and keeper as long as they live
@@ -43,6 +45,10 @@ impl BoxDir {
     }
     fn record(&self) -> PathBuf {
         self.0.join("record.json")
+    }
+    /// Says that nothing here was synced.
+    fn passing(&self) -> PathBuf {
+        self.0.join("passing")
     }
     pub(crate) fn life(&self) -> PathBuf {
         self.0.join("life.json")
@@ -205,11 +211,18 @@ impl BoxStore {
             None => wanted,
         };
         let record = record(name)?;
-        write_json(&draft.dir.record(), &record, Durable::Yes)?;
+        let durable = Durable::of_box(record.remove);
+        if durable == Durable::No {
+            let mark = draft.dir.passing();
+            fs::write(&mark, "").map_err(BoxError::file("make", &mark))?;
+        }
+        write_json(&draft.dir.record(), &record, durable)?;
         let path = self.dir(&record.id);
         fs::rename(draft.dir.path(), path.path()).map_err(BoxError::file("make", path.path()))?;
         draft.committed = true;
-        sync_dir(&self.dirs.boxes())?;
+        if durable == Durable::Yes {
+            sync_dir(&self.dirs.boxes())?;
+        }
         Ok(record)
     }
 
@@ -238,7 +251,8 @@ impl BoxStore {
         Ok(records)
     }
 
-    /// One box; `None` where there is none.
+    /// One box; `None` where there is none, or where a power cut tore the
+    /// record of one that wasn't synced: that box is lost, and swept.
     pub(crate) fn record(&self, id: &BoxId) -> Result<Option<Record>, BoxError> {
         #[derive(serde::Deserialize)]
         struct Versioned {
@@ -248,28 +262,34 @@ impl BoxStore {
         let Some(bytes) = read(&path)? else {
             return Ok(None);
         };
-        let Versioned { version } = decode(&path, &bytes)?;
+        let Versioned { version } = match decode(&path, &bytes) {
+            Err(_) if self.dir(id).passing().exists() => return Ok(None),
+            other => other?,
+        };
         if version > RECORD_VERSION {
             return Err(BoxError::TooNew { path, version });
         }
         decode(&path, &bytes).map(Some)
     }
 
-    /// How the newest run of a box went; `None` where it never ran. A file
-    /// that a power cut left empty counts as none: no run survived that.
+    /// How the newest run of a box went; `None` where it never ran. What a
+    /// power cut tore counts as none: no run survived that.
     pub(crate) fn life(&self, id: &BoxId) -> Result<Option<Life>, BoxError> {
         let path = self.dir(id).life();
-        match read(&path)? {
-            Some(bytes) if !bytes.is_empty() => decode(&path, &bytes).map(Some),
-            Some(_) | None => Ok(None),
+        let Some(bytes) = read(&path)? else {
+            return Ok(None);
+        };
+        match decode(&path, &bytes) {
+            Err(BoxError::Record { cause, .. }) if is_torn(&bytes, &cause) => Ok(None),
+            other => other.map(Some),
         }
     }
 
     /// Writes it. A running one needs no sync: a power cut ends the run.
-    pub(crate) fn set_life(&self, id: &BoxId, life: &Life) -> Result<(), BoxError> {
+    pub(crate) fn set_life(&self, id: &BoxId, life: &Life, ended: Durable) -> Result<(), BoxError> {
         let durable = match life {
             Life::Running(_) => Durable::No,
-            Life::Exited { .. } => Durable::Yes,
+            Life::Exited { .. } => ended,
         };
         write_json(&self.dir(id).life(), life, durable)
     }
@@ -346,18 +366,27 @@ impl BoxStore {
         self.sweep()
     }
 
-    /// Removes what crashes left: drafts and remains whose lock nobody holds.
-    /// The caller holds the lock of the names.
+    /// Whether a folder is a box that wasn't synced and whose record a power
+    /// cut tore.
+    fn is_lost(&self, name: &str, dir: &BoxDir) -> Result<bool, BoxError> {
+        match name.parse() {
+            Ok(id) if dir.passing().exists() => Ok(self.record(&id)?.is_none()),
+            Ok(_) | Err(_) => Ok(false),
+        }
+    }
+
+    /// Removes what crashes left: drafts, remains and lost boxes whose lock
+    /// nobody holds. The caller holds the lock of the names.
     fn sweep(&self) -> Result<(), BoxError> {
         let boxes = self.dirs.boxes();
         for entry in fs::read_dir(&boxes).map_err(BoxError::file("read", &boxes))? {
             let entry = entry.map_err(BoxError::file("read", &boxes))?;
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            if !is_draft(&name) {
+            let dir = BoxDir(entry.path());
+            if !is_draft(&name) && !self.is_lost(&name, &dir)? {
                 continue;
             }
-            let dir = BoxDir(entry.path());
             let locked = match Lock::attempt(&dir.lock()) {
                 Ok(None) => continue,
                 Ok(Some(lock)) => Some(lock),
@@ -375,6 +404,12 @@ impl BoxStore {
 /// Whether a name beside the boxes is that of one being made or removed.
 pub(crate) fn is_draft(name: &str) -> bool {
     name.starts_with(NEW) || name.starts_with(GONE)
+}
+
+/// Whether a file that was never synced shows what a power cut leaves: less
+/// than there was, or zeroes in its place.
+fn is_torn(bytes: &[u8], cause: &serde_json::Error) -> bool {
+    cause.is_eof() || bytes.contains(&0)
 }
 
 /// A box whose folder is gone can't be locked: `--rm` or another command was
@@ -446,6 +481,41 @@ mod tests {
         fs::create_dir(store.dir(&id).path()).expect("made");
         fs::write(store.dir(&id).life(), "").expect("written");
         assert_eq!(store.life(&id).expect("read"), None);
+    }
+
+    #[test]
+    fn a_box_that_was_not_synced_is_lost_with_its_record_and_swept() {
+        let (_root, store) = store();
+        for torn in ["", "{\"version\": 1, \"id\": \"01", "\0\0\0\0", "[]"] {
+            let id = BoxId::random().expect("an id");
+            let dir = store.dir(&id);
+            fs::create_dir_all(dir.upper()).expect("made");
+            fs::write(dir.record(), torn).expect("written");
+            fs::write(dir.lock(), "").expect("written");
+            // One that was synced is damaged otherwise, and nobody's to remove.
+            assert!(store.records().is_err(), "{torn:?}");
+            drop(store.draft().expect("begun"));
+            assert!(dir.path().exists(), "{torn:?}");
+
+            fs::write(dir.passing(), "").expect("written");
+            assert_eq!(store.records().expect("read"), [], "{torn:?}");
+            assert_eq!(store.record(&id).expect("read"), None, "{torn:?}");
+            drop(store.draft().expect("begun"));
+            assert!(!dir.path().exists(), "{torn:?}");
+        }
+    }
+
+    #[test]
+    fn a_life_that_a_power_cut_tore_is_none_and_a_wrong_one_is_an_error() {
+        let (_root, store) = store();
+        let id = BoxId::random().expect("an id");
+        fs::create_dir(store.dir(&id).path()).expect("made");
+        for torn in ["{\"life\": \"runn", "\0\0\0"] {
+            fs::write(store.dir(&id).life(), torn).expect("written");
+            assert_eq!(store.life(&id).expect("read"), None, "{torn:?}");
+        }
+        fs::write(store.dir(&id).life(), "[]").expect("written");
+        assert!(store.life(&id).is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 /// Every option: long name, short name, whether it takes a value.
-const OPTIONS: [(&str, Option<char>, bool); 33] = [
+const OPTIONS: [(&str, Option<char>, bool); 34] = [
     ("root", None, true),
     ("log", None, true),
     ("log-format", None, true),
@@ -40,6 +40,7 @@ const OPTIONS: [(&str, Option<char>, bool); 33] = [
     ("rootfs-fd", None, true),
     ("report-fd", None, true),
     ("config-fd", None, true),
+    ("start-fd", None, true),
     ("transient", None, false),
 ];
 

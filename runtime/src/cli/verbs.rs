@@ -87,7 +87,8 @@ fn perform(arguments: &Arguments, reports: &mut Reporter) -> Result<u8, VerbErro
     match arguments.verb {
         Verb::Create => {
             let request = begin(arguments, reports, "create", root)?;
-            lifecycle::create(request, pid_file.as_deref(), reports)?;
+            let word = adopt(arguments, "start-fd")?;
+            lifecycle::create(request, pid_file.as_deref(), word, reports)?;
         }
         Verb::Run => {
             let mut request = begin(arguments, reports, "run", root)?;

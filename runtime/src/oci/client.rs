@@ -1,8 +1,8 @@
-//! The runtime as a library: each call re-executes this program as
-//! `holdall-runtime`. A container is never cloned in the caller, which may
-//! have threads.
+//! The runtime as a library. What clones a container re-executes this program
+//! as `holdall-runtime`, since the caller may have threads; what only looks,
+//! signals or clears away is done right here.
 
-use std::io::{BufRead, BufReader, Read as _};
+use std::io::{BufRead, BufReader, Write as _};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,9 @@ use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
 use nix::unistd::pipe2;
 
+use super::lifecycle::{self, LifecycleError};
 use super::report::Report;
+use super::seal::Sealed;
 use super::spec::Process;
 use super::state::State;
 use crate::sys;
@@ -74,6 +76,39 @@ pub struct Created {
     pub pid: i32,
 }
 
+/// A container that waits for the word of whoever made it. Dropped without
+/// it, nothing of the container stays.
+#[derive(Debug)]
+pub(crate) struct Halted {
+    /// Its first process, in the caller's pid namespace.
+    pub(crate) pid: i32,
+    runtime: Child,
+    reports: BufReader<std::fs::File>,
+    word: std::fs::File,
+}
+
+impl Halted {
+    /// Lets its process run. The runtime process that did it is about to end;
+    /// the caller waits for it when there is time.
+    pub(crate) fn start(mut self) -> Result<Child, ClientError> {
+        // One that is gone tells why by what it reported, or not.
+        drop(self.word.write_all(b"s"));
+        match next_report(&mut self.reports)? {
+            Some(Report::Started) => Ok(self.runtime),
+            other => {
+                let status = self.runtime.wait().map_err(ClientError::Answer)?;
+                Err(failure(other, status))
+            }
+        }
+    }
+
+    /// Takes the container back, and waits until that is done.
+    pub(crate) fn give_up(mut self) -> Result<(), ClientError> {
+        drop(self.word);
+        self.runtime.wait().map_err(ClientError::Answer).map(drop)
+    }
+}
+
 /// A program running in a container.
 #[derive(Debug)]
 pub struct Exec {
@@ -122,26 +157,7 @@ impl Client {
         bundle: &Path,
         opts: &CreateOpts<'_>,
     ) -> Result<Created, ClientError> {
-        let mut call = self.call("create");
-        call.command.arg("--bundle").arg(bundle);
-        if let Some(path) = opts.pid_file {
-            call.command.arg("--pid-file").arg(path);
-        }
-        if let Some(path) = opts.console_socket {
-            call.command.arg("--console-socket").arg(path);
-        }
-        if !opts.preserve_fds.is_empty() {
-            call.command
-                .arg("--preserve-fds")
-                .arg(opts.preserve_fds.len().to_string());
-        }
-        for fd in opts.preserve_fds {
-            call.pass(*fd);
-        }
-        if let Some(rootfs) = opts.rootfs {
-            let number = call.pass(rootfs);
-            call.command.arg("--rootfs-fd").arg(number.to_string());
-        }
+        let call = creation(self.call("create"), bundle, opts);
         let (mut child, mut reports) = call.spawn(&[id], opts.stdio, opts.parent_death)?;
         let report = next_report(&mut reports)?;
         let status = child.wait().map_err(ClientError::Answer)?;
@@ -151,12 +167,44 @@ impl Client {
         }
     }
 
+    /// The same, but the one runtime process that makes it stays and starts it
+    /// at the caller's word.
+    pub(crate) fn create_halted(
+        &self,
+        program: Option<&Sealed>,
+        id: &str,
+        bundle: &Path,
+        opts: &CreateOpts<'_>,
+    ) -> Result<Halted, ClientError> {
+        let (read, word) = pipe2(OFlag::O_CLOEXEC).map_err(|e| ClientError::Spawn(e.into()))?;
+        let call = match program {
+            Some(program) => Call::of(&program.path(), Some(&self.state_root), "create"),
+            None => self.call("create"),
+        };
+        let mut call = creation(call, bundle, opts);
+        let number = call.pass(std::os::fd::AsFd::as_fd(&read));
+        call.command.arg("--start-fd").arg(number.to_string());
+        let (mut runtime, mut reports) = call.spawn(&[id], opts.stdio, opts.parent_death)?;
+        match next_report(&mut reports)? {
+            Some(Report::Created { pid }) => Ok(Halted {
+                pid,
+                runtime,
+                reports,
+                word: word.into(),
+            }),
+            other => {
+                let status = runtime.wait().map_err(ClientError::Answer)?;
+                Err(failure(other, status))
+            }
+        }
+    }
+
     /// Lets the container's process run.
     ///
     /// # Errors
     /// Where there is no such container, or it doesn't wait.
     pub fn start(&self, id: &str) -> Result<(), ClientError> {
-        self.simple(self.call("start"), &[id]).map(drop)
+        lifecycle::start(&self.state_root, id).map_err(ClientError::from)
     }
 
     /// Sends a signal to the container's first process.
@@ -164,8 +212,7 @@ impl Client {
     /// # Errors
     /// Where there is no such container, or it has ended.
     pub fn kill(&self, id: &str, signal: Signal) -> Result<(), ClientError> {
-        self.simple(self.call("kill"), &[id, signal.as_str()])
-            .map(drop)
+        lifecycle::kill(&self.state_root, id, signal as i32, false).map_err(ClientError::from)
     }
 
     /// Sends a signal to every process of the container.
@@ -173,9 +220,7 @@ impl Client {
     /// # Errors
     /// Where there is no such container.
     pub fn kill_all(&self, id: &str, signal: Signal) -> Result<(), ClientError> {
-        let mut call = self.call("kill");
-        call.command.arg("--all");
-        self.simple(call, &[id, signal.as_str()]).map(drop)
+        lifecycle::kill(&self.state_root, id, signal as i32, true).map_err(ClientError::from)
     }
 
     /// Removes what is left of a container; with `force` ends it first, and a
@@ -184,11 +229,7 @@ impl Client {
     /// # Errors
     /// Where it still runs (without `force`), or something can't be removed.
     pub fn delete(&self, id: &str, force: bool) -> Result<(), ClientError> {
-        let mut call = self.call("delete");
-        if force {
-            call.command.arg("--force");
-        }
-        self.simple(call, &[id]).map(drop)
+        lifecycle::delete(&self.state_root, id, force).map_err(ClientError::from)
     }
 
     /// The container's state as the specification defines it.
@@ -196,9 +237,7 @@ impl Client {
     /// # Errors
     /// Where there is no such container.
     pub fn state(&self, id: &str) -> Result<State, ClientError> {
-        let text = self.simple(self.call("state"), &[id])?;
-        serde_json::from_slice(&text)
-            .map_err(|error| ClientError::Answer(std::io::Error::other(error)))
+        lifecycle::state(&self.state_root, id).map_err(ClientError::from)
     }
 
     /// Runs another program in a running container.
@@ -238,22 +277,39 @@ impl Client {
     fn call(&self, verb: &str) -> Call {
         Call::new(Some(&self.state_root), verb)
     }
+}
 
-    /// A verb that answers on standard output and ends.
-    fn simple(&self, call: Call, arguments: &[&str]) -> Result<Vec<u8>, ClientError> {
-        let (mut child, mut reports) = call.spawn_captured(arguments)?;
-        let mut text = Vec::new();
-        if let Some(mut output) = child.stdout.take() {
-            output.read_to_end(&mut text).map_err(ClientError::Answer)?;
-        }
-        let report = next_report(&mut reports)?;
-        let status = child.wait().map_err(ClientError::Answer)?;
-        if status.success() {
-            Ok(text)
-        } else {
-            Err(failure(report, status))
+impl From<LifecycleError> for ClientError {
+    fn from(error: LifecycleError) -> Self {
+        Self::Runtime {
+            message: super::describe_error(&error),
+            code: error.exit_code(),
         }
     }
+}
+
+/// What `create` is told by options.
+fn creation(mut call: Call, bundle: &Path, opts: &CreateOpts<'_>) -> Call {
+    call.command.arg("--bundle").arg(bundle);
+    if let Some(path) = opts.pid_file {
+        call.command.arg("--pid-file").arg(path);
+    }
+    if let Some(path) = opts.console_socket {
+        call.command.arg("--console-socket").arg(path);
+    }
+    if !opts.preserve_fds.is_empty() {
+        call.command
+            .arg("--preserve-fds")
+            .arg(opts.preserve_fds.len().to_string());
+    }
+    for fd in opts.preserve_fds {
+        call.pass(*fd);
+    }
+    if let Some(rootfs) = opts.rootfs {
+        let number = call.pass(rootfs);
+        call.command.arg("--rootfs-fd").arg(number.to_string());
+    }
+    call
 }
 
 /// One execution of the runtime, being put together.
@@ -267,7 +323,12 @@ pub(crate) struct Call {
 impl Call {
     /// `holdall-runtime [--root DIR] VERB`.
     pub(crate) fn new(state_root: Option<&Path>, verb: &str) -> Self {
-        let mut command = Command::new("/proc/self/exe");
+        Self::of(Path::new("/proc/self/exe"), state_root, verb)
+    }
+
+    /// The same of another file that holds this program.
+    fn of(program: &Path, state_root: Option<&Path>, verb: &str) -> Self {
+        let mut command = Command::new(program);
         command.arg0("holdall-runtime").env_clear();
         if let Some(root) = state_root {
             command.arg("--root").arg(root);
@@ -301,18 +362,6 @@ impl Call {
         let mut call = self;
         call.command.stdin(input?).stdout(output?).stderr(error?);
         call.launch(arguments, parent_death)
-    }
-
-    fn spawn_captured(
-        mut self,
-        arguments: &[&str],
-    ) -> Result<(Child, BufReader<std::fs::File>), ClientError> {
-        // Errors come by the report; standard error would repeat them.
-        self.command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        self.launch(arguments, None)
     }
 
     fn launch(
@@ -351,7 +400,7 @@ pub(crate) fn next_report(
 pub(crate) fn failure(report: Option<Report>, status: std::process::ExitStatus) -> ClientError {
     match report {
         Some(Report::Failed { message, code }) => ClientError::Runtime { message, code },
-        Some(Report::Created { .. } | Report::Exited { .. }) | None => {
+        Some(Report::Created { .. } | Report::Started | Report::Exited { .. }) | None => {
             ClientError::Silent { status }
         }
     }

@@ -2,7 +2,7 @@
 //! all of them in one process.
 
 use std::io::Write as _;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -33,6 +33,8 @@ pub(crate) enum LifecycleError {
         id: String,
         status: Status,
     },
+    #[error("cannot start container {id}: whoever made it gave it up")]
+    GivenUp { id: String },
     #[error("cannot start container {id}")]
     Start {
         id: String,
@@ -61,6 +63,7 @@ impl LifecycleError {
             Self::State(_)
             | Self::Cgroup(_)
             | Self::Status { .. }
+            | Self::GivenUp { .. }
             | Self::Start { .. }
             | Self::Signal { .. }
             | Self::Wait { .. } => 1,
@@ -69,11 +72,16 @@ impl LifecycleError {
 }
 
 /// Makes a container that waits for `start`; this process ends, it stays.
+///
+/// With `word`, this process stays too: it starts the container when a byte
+/// comes there, and takes it back when the other end is closed.
 pub(crate) fn create(
     request: Request,
     pid_file: Option<&Path>,
+    word: Option<OwnedFd>,
     reports: &mut Reporter,
 ) -> Result<(), LifecycleError> {
+    let (root, id) = (request.state_root.clone(), request.id.clone());
     let made = create::create(request)?;
     if let Some(path) = pid_file
         && let Err(error) = create::write_pid_file(path, made.pid)
@@ -84,7 +92,28 @@ pub(crate) fn create(
     reports.send(&Report::Created {
         pid: made.pid.as_raw(),
     });
+    let (Some(word), Some(root)) = (word, root) else {
+        return Ok(());
+    };
+    if !is_said(&word) {
+        abandon(made);
+        return Err(LifecycleError::GivenUp { id });
+    }
+    // With it goes the lock, which `start` takes.
+    drop(made);
+    start(&root, &id)?;
+    reports.send(&Report::Started);
     Ok(())
+}
+
+/// Waits for the word; false where nobody is left to say it.
+fn is_said(word: &OwnedFd) -> bool {
+    loop {
+        match nix::unistd::read(word, &mut [0]) {
+            Err(Errno::EINTR) => {}
+            other => return other.is_ok_and(|count| count == 1),
+        }
+    }
 }
 
 /// Ends a container that waits, and takes everything back.

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
@@ -19,22 +20,36 @@ pub struct OverlayError {
     errno: nix::Error,
 }
 
+/// Where the changes to an overlay go.
+#[derive(Debug, Clone, Copy)]
+pub struct Upper<'a> {
+    /// The layer of the changes.
+    pub dir: &'a Path,
+    /// The kernel's own, empty and on the same filesystem.
+    pub work: &'a Path,
+    /// Whether they must outlive a power cut. When the last user of a lasting
+    /// overlay is gone, the kernel writes back all of the host's filesystem
+    /// that it lies on, whoever dirtied it, and the last process of a
+    /// container ends only after that. What doesn't last is never synced.
+    pub lasting: bool,
+}
+
 /// Stacks directories into a detached mount.
 ///
-/// `lower` is bottom first. With `upper` (and its work directory, empty and on
-/// the same filesystem) the result is writable. The mount exists as long as
-/// the descriptor, or what it gets attached to: nothing is left on the host
-/// when anybody dies.
+/// `lower` is bottom first. With `upper` the result is writable. The mount
+/// exists as long as the descriptor, or what it gets attached to: nothing is
+/// left on the host when anybody dies.
 ///
 /// Layers are given through descriptors, so neither their number nor the
 /// length or characters of their paths is bounded by a page of options (their
-/// number is before Linux 6.8: see `short.rs`). Extensions that leave traces in the upper directory (redirects,
-/// index, metacopy) are off: what lies there is a plain layer.
+/// number is before Linux 6.8: see `short.rs`). Extensions that leave traces in
+/// the upper directory (redirects, index, metacopy) are off: what lies there is
+/// a plain layer.
 ///
 /// # Errors
 /// Where a directory can't be opened, or the kernel refuses; with its own
 /// words when it has some.
-pub fn mount(lower: &[PathBuf], upper: Option<(&Path, &Path)>) -> Result<OwnedFd, OverlayError> {
+pub fn mount(lower: &[PathBuf], upper: Option<Upper<'_>>) -> Result<OwnedFd, OverlayError> {
     let open_dir = |path: &Path| {
         open(
             path,
@@ -52,7 +67,7 @@ pub fn mount(lower: &[PathBuf], upper: Option<(&Path, &Path)>) -> Result<OwnedFd
         .map(|path| open_dir(path))
         .collect::<Result<_, _>>()?;
     let pair = upper
-        .map(|(up, work)| Ok((open_dir(up)?, open_dir(work)?)))
+        .map(|upper| Ok((open_dir(upper.dir)?, open_dir(upper.work)?, upper)))
         .transpose()?;
 
     // A single read-only layer is no overlay; the kernel wants two. An empty
@@ -89,7 +104,7 @@ const OPTION: usize = 255;
 /// What becomes an overlay: layers bottom first, and upper and work.
 struct Options<'a> {
     layers: &'a [OwnedFd],
-    pair: Option<&'a (OwnedFd, OwnedFd)>,
+    pair: Option<&'a (OwnedFd, OwnedFd, Upper<'a>)>,
 }
 
 impl Options<'_> {
@@ -112,9 +127,13 @@ impl Options<'_> {
         let configure = || -> nix::Result<OwnedFd> {
             fs.set("source", "overlay")?;
             lower(&fs)?;
-            if let Some((up, work)) = self.pair {
-                fs.set("upperdir", by_fd(up))?;
+            if let Some((dir, work, upper)) = self.pair {
+                fs.set("upperdir", by_fd(dir))?;
                 fs.set("workdir", by_fd(work))?;
+                if !upper.lasting {
+                    forget_mark(upper.work)?;
+                    fs.flag("volatile")?;
+                }
             }
             for option in ["redirect_dir", "index", "metacopy", "xino"] {
                 fs.set(option, "off")?;
@@ -136,5 +155,17 @@ fn plain(errno: nix::Error) -> OverlayError {
     OverlayError {
         detail: None,
         errno,
+    }
+}
+
+/// A mount that isn't synced leaves a mark in its work directory, and the
+/// kernel refuses the next one: files may be missing after a power cut. Whoever
+/// mounts what needn't last has only had a start that failed.
+fn forget_mark(work: &Path) -> nix::Result<()> {
+    match std::fs::remove_dir_all(work.join("work")) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+        }
+        Ok(()) | Err(_) => Ok(()),
     }
 }

@@ -17,6 +17,8 @@ pub(crate) enum Report {
         /// Its id in the caller's pid namespace.
         pid: i32,
     },
+    /// The container runs, at the caller's word.
+    Started,
     /// The program ended.
     Exited {
         /// Its exit code, or 128 + the signal.

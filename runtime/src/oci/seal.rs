@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, OFlag, SealFlag, fcntl, open, openat};
@@ -22,7 +23,7 @@ use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, fstatfs};
 use nix::sys::statvfs::FsFlags;
 use nix::unistd::execveat;
 
-use crate::sys::{NewFs, attr};
+use crate::sys::{self, NewFs, attr};
 
 /// Why the runtime can't be sealed; nothing is run then.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +36,37 @@ impl From<Errno> for SealError {
     }
 }
 
+/// This program in a form that can be executed again and again without being
+/// sealed each time.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    program: OwnedFd,
+    /// A mount that nobody holds any more is dissolved at once, and whoever
+    /// closes it waits for that, some milliseconds: not before this goes.
+    _mount: OwnedFd,
+}
+
+/// The lowest number of its descriptor: what is handed to a runtime process
+/// takes those from 3 on, in the very process that then executes this.
+const ABOVE_INHERITED: i32 = 64;
+
+impl Sealed {
+    /// Seals this program by an overlay.
+    pub(crate) fn new() -> Result<Self, SealError> {
+        let (program, mount) = overlay()?;
+        let program = sys::dup_from(program.as_fd(), ABOVE_INHERITED)?;
+        Ok(Self {
+            program,
+            _mount: mount,
+        })
+    }
+
+    /// What this process, or a child of it, executes.
+    pub(crate) fn path(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.program.as_raw_fd()).into()
+    }
+}
+
 /// Returns once the process runs from a sealed copy: by executing it, unless
 /// that was done.
 pub(crate) fn ensure() -> Result<(), SealError> {
@@ -43,7 +75,7 @@ pub(crate) fn ensure() -> Result<(), SealError> {
         return Ok(());
     }
     let sealed = match overlay() {
-        Ok(sealed) => sealed,
+        Ok((sealed, _mount)) => sealed,
         Err(error) => {
             log::debug!("no overlay to seal by: {}", super::apply::chain(&error));
             copy(own)?
@@ -86,8 +118,9 @@ fn is_sealed(program: &File) -> Result<bool, SealError> {
         .is_ok_and(|seals| SealFlag::from_bits_truncate(seals).contains(SealFlag::F_SEAL_WRITE)))
 }
 
-/// The program through an overlay of its folder that has no upper layer.
-fn overlay() -> Result<OwnedFd, SealError> {
+/// The program through an overlay of its folder that has no upper layer, and
+/// its mount.
+fn overlay() -> Result<(OwnedFd, OwnedFd), SealError> {
     let path = std::fs::read_link("/proc/self/exe")?;
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(Errno::ENOENT.into());
@@ -113,7 +146,7 @@ fn overlay() -> Result<OwnedFd, SealError> {
         Mode::empty(),
     )?;
     same_program(sealed.as_fd())?;
-    Ok(sealed)
+    Ok((sealed, mount))
 }
 
 /// The path may name another file by now (an update); the size and time then

@@ -18,6 +18,8 @@ tests![
     a_name_is_taken_once_and_numbered_after_that,
     a_box_is_found_by_name_and_by_the_beginning_of_its_id,
     a_box_with_rm_is_gone_after_its_end_but_not_before_its_log_is_read,
+    only_a_box_that_stays_makes_the_kernel_sync_the_hosts_disk,
+    a_box_with_rm_whose_start_failed_starts_at_the_next_try,
     a_read_only_box_writes_to_memory_alone,
     a_box_that_ignores_term_is_killed_after_its_grace,
     a_program_that_is_not_there_is_reported_by_start_and_nothing_is_left,
@@ -165,6 +167,41 @@ fn a_box_with_rm_is_gone_after_its_end_but_not_before_its_log_is_read() {
     crate::world::eventually("the box to be removed", || {
         world.boxes.list().expect("listed").is_empty()
     });
+}
+
+/// The kernel writes back the whole filesystem below an overlay when its last
+/// process ends, unless the mount says that nothing of it need last.
+fn only_a_box_that_stays_makes_the_kernel_sync_the_hosts_disk() {
+    let world = World::new();
+    for remove in [true, false] {
+        let mut options = world.script("grep ' / overlay ' /proc/self/mounts");
+        options.remove = remove;
+        let record = world.create(options);
+        let started = world.start(&record.id);
+        assert_eq!(started.wait().expect("ended"), 0);
+        let mount = world.lines(&record.id).concat();
+        assert_eq!(mount.contains("volatile"), remove, "{mount}");
+    }
+}
+
+fn a_box_with_rm_whose_start_failed_starts_at_the_next_try() {
+    let world = World::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+    let port = taken.local_addr().expect("an address").port();
+    let mut options = world.script("echo fine");
+    options.remove = true;
+    options.publish = vec![format!("127.0.0.1:{port}:80").parse().expect("a port")];
+    let record = world.create(options);
+    // Its root is mounted by then.
+    let error = world
+        .boxes
+        .start(&record.id)
+        .expect_err("the port is taken");
+    assert!(matches!(error, BoxError::PortInUse { .. }), "{error}");
+    drop(taken);
+    let started = world.start(&record.id);
+    assert_eq!(started.wait().expect("ended"), 0);
+    assert_eq!(world.lines(&record.id), ["fine"]);
 }
 
 fn a_read_only_box_writes_to_memory_alone() {

@@ -4,7 +4,7 @@
 use std::os::fd::AsFd as _;
 
 use holdall_runtime::oci::client::CreateOpts;
-use holdall_runtime::oci::overlay;
+use holdall_runtime::oci::overlay::{self, Upper};
 use holdall_runtime::oci::spec::{
     IdMapping, MemoryLimits, Mount, Namespace, NamespaceType, PidsLimit, Rlimit, TimeOffset, User,
 };
@@ -270,7 +270,12 @@ fn rootfs_fd() {
     );
     std::fs::create_dir(&upper).unwrap();
     std::fs::create_dir(&work).unwrap();
-    let root = overlay::mount(&[bundle.rootfs()], Some((&upper, &work))).unwrap();
+    let changes = Upper {
+        dir: &upper,
+        work: &work,
+        lasting: true,
+    };
+    let root = overlay::mount(&[bundle.rootfs()], Some(changes)).unwrap();
     let null = std::fs::File::open("/dev/null").unwrap();
     let out = bundle.dir.path().join("out");
     let output = std::fs::File::create(&out).unwrap();
