@@ -41,7 +41,7 @@ pub fn multicall() -> Option<ExitCode> {
     };
     // The kernel has the name of the file it was executed from, "exe".
     if let Ok(name) = std::ffi::CString::new(name) {
-        drop(nix::sys::prctl::set_name(&name));
+        let _: nix::Result<()> = nix::sys::prctl::set_name(&name);
     }
     Some(main())
 }

@@ -5,11 +5,19 @@ use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::poll::PollFlags;
 
 use super::error::BoxError;
 use super::files::make_private;
 use super::name::BoxId;
+use super::process::wait_for;
 use crate::sys;
+
+/// How long a terminal that the runtime has sent may take to arrive, on a
+/// machine that is starved.
+pub(crate) const ARRIVAL: Duration = Duration::from_secs(10);
 
 /// A socket that gets a terminal's master from the runtime. Gone when dropped.
 pub(crate) struct Console {
@@ -45,9 +53,20 @@ impl Console {
         &self.path
     }
 
-    pub(crate) fn accept(&self) -> Result<OwnedFd, BoxError> {
+    /// Takes the master. The runtime sends it before it reports the program, so
+    /// it comes soon or never.
+    pub(crate) fn accept(&self, limit: Duration) -> Result<OwnedFd, BoxError> {
         let failed = || BoxError::system("get the program's terminal");
+        let late = || failed()(io::ErrorKind::TimedOut.into());
+        let came = wait_for(self.listener.as_fd(), PollFlags::POLLIN, Some(limit));
+        if !came.map_err(failed())? {
+            return Err(late());
+        }
         let (stream, _) = self.listener.accept().map_err(failed())?;
+        let came = wait_for(stream.as_fd(), PollFlags::POLLIN, Some(limit));
+        if !came.map_err(failed())? {
+            return Err(late());
+        }
         let (_, mut fds) = sys::receive_with_fds(stream.as_fd(), &mut [0; 4096])
             .map_err(|errno| failed()(errno.into()))?;
         fds.pop()
@@ -59,5 +78,27 @@ impl Drop for Console {
     fn drop(&mut self) {
         // With the run folder it goes at the latest.
         drop(fs::remove_dir_all(&self.folder));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn a_terminal_that_never_comes_is_an_error_and_not_a_hang() {
+        let run = tempfile::tempdir().expect("a folder");
+        let console = Console::listen(run.path()).expect("listening");
+        let limit = Duration::from_millis(1);
+        let is_late = |result: Result<OwnedFd, BoxError>| {
+            let error = result.expect_err("nothing came");
+            matches!(&error, BoxError::System { cause, .. } if cause.kind() == io::ErrorKind::TimedOut)
+        };
+        assert!(is_late(console.accept(limit)));
+        // Nor does one who connects and is silent keep it.
+        let _silent = UnixStream::connect(console.path()).expect("connected");
+        assert!(is_late(console.accept(limit)));
     }
 }

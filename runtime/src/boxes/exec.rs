@@ -14,7 +14,7 @@ use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
 use super::Boxes;
-use super::console::Console;
+use super::console::{ARRIVAL, Console};
 use super::error::{BoxError, NOT_EXECUTABLE, NOT_FOUND, chain, code_of};
 use super::foreign::ByRuntime;
 use super::layers;
@@ -135,7 +135,7 @@ impl Boxes {
             let exec = client
                 .exec(id, &process, null.stdio()?, Some(console.path()))
                 .map_err(failed)?;
-            let master = console.accept()?;
+            let master = console.accept(ARRIVAL)?;
             let mut program = ByRuntime::wait_for(exec, record)?;
             return on_terminal(master, options, &mut program, signals);
         }

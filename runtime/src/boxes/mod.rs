@@ -35,6 +35,7 @@ mod monitor;
 pub mod mounts;
 mod name;
 mod orders;
+mod outlet;
 mod process;
 mod profile;
 mod pump;

@@ -11,17 +11,16 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{read, write};
 
 use super::error::BoxError;
-use super::terminal::{RESIZED, Signals, named, resize, size_of};
-
-/// Bytes moved at once.
-const CHUNK: usize = 64 * 1024;
+use super::outlet::{CHUNK, Outlet, Progress};
+use super::terminal::{RESIZED, Signals, end_of_input, named, resize, size_of};
 
 /// Chunks passed on before signals and input get their turn: a program that
 /// never stops writing must not keep them waiting.
 const TURN: usize = 1;
 
-/// Chunks passed on after the program's end: 1 MiB, all that a pipe holds
-/// unless root made it larger. Children it left behind may write for ever.
+/// Chunks of each output passed on after the program's end: 1 MiB, all that a
+/// pipe holds unless root made it larger. Children it left behind may write for
+/// ever.
 const LAST_TURN: usize = 16;
 
 /// A program that runs in a box.
@@ -34,14 +33,6 @@ pub(crate) trait Program {
     fn signal(&self, signal: Signal) -> Result<(), BoxError>;
 }
 
-/// Where the program's output goes.
-pub(crate) struct Output {
-    /// Our end of its pipe, or its terminal.
-    from: OwnedFd,
-    /// One of ours.
-    to: OwnedFd,
-}
-
 /// The streams of one program.
 pub(crate) struct Session {
     /// Our standard input, as long as there is more of it.
@@ -49,7 +40,9 @@ pub(crate) struct Session {
     /// The program's; closed when all is written.
     input: Option<OwnedFd>,
     pending: VecDeque<u8>,
-    outputs: Vec<Output>,
+    /// What was read last ended in the middle of a line.
+    in_a_line: bool,
+    outputs: Vec<Outlet>,
     /// The program's terminal, to be resized with ours.
     master: Option<OwnedFd>,
 }
@@ -66,19 +59,14 @@ impl Session {
             .then(|| own(io::stdin().as_fd()))
             .transpose()?;
         let outputs = vec![
-            Output {
-                from: stdout,
-                to: own(io::stdout().as_fd())?,
-            },
-            Output {
-                from: stderr,
-                to: own(io::stderr().as_fd())?,
-            },
+            Outlet::new(stdout, io::stdout().as_fd())?,
+            Outlet::new(stderr, io::stderr().as_fd())?,
         ];
         Self {
             source,
             input,
             pending: VecDeque::new(),
+            in_a_line: false,
             outputs,
             master: None,
         }
@@ -89,15 +77,12 @@ impl Session {
     pub(crate) fn terminal(master: OwnedFd, interactive: bool) -> io::Result<Self> {
         let source = interactive.then(|| own(io::stdin().as_fd())).transpose()?;
         let input = interactive.then(|| master.try_clone()).transpose()?;
-        let from = master.try_clone()?;
-        let outputs = vec![Output {
-            from,
-            to: own(io::stdout().as_fd())?,
-        }];
+        let outputs = vec![Outlet::new(master.try_clone()?, io::stdout().as_fd())?];
         Self {
             source,
             input,
             pending: VecDeque::new(),
+            in_a_line: false,
             outputs,
             master: Some(master),
         }
@@ -106,12 +91,7 @@ impl Session {
 
     /// Only the program's ends: ours are shared with the caller's shell.
     fn nonblocking(self) -> io::Result<Self> {
-        for fd in self
-            .outputs
-            .iter()
-            .map(|output| &output.from)
-            .chain(&self.input)
-        {
+        for fd in self.outputs.iter().map(Outlet::source).chain(&self.input) {
             let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
             fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
         }
@@ -125,21 +105,59 @@ impl Session {
         program: &mut dyn Program,
         signals: &Signals,
     ) -> Result<u8, BoxError> {
-        loop {
-            // Asked before the streams are drained, so that nothing which was
+        let code = loop {
+            // Asked before the streams are read, so that nothing which was
             // written before the end is missed.
-            let ended = program.poll_exit()?;
-            let chunks = if ended.is_some() { LAST_TURN } else { TURN };
-            self.drain(chunks)
-                .map_err(BoxError::system("pass the program's output on"))?;
-            if let Some(code) = ended {
-                return Ok(code);
+            if let Some(code) = program.poll_exit()? {
+                break code;
             }
+            self.pass_on(&mut [TURN; 2], false)?;
             for number in signals.take() {
                 self.signalled(number, program)?;
             }
-            self.wait(program.news(), signals)
-                .map_err(BoxError::system("wait for the program"))?;
+            self.wait(Some(program.news()), signals)?;
+        };
+        (self.source, self.input) = (None, None);
+        let mut left = [LAST_TURN; 2];
+        while self.pass_on(&mut left, true)? {
+            self.wait(None, signals)?;
+            // There is nobody to pass it on to any more: it is for us.
+            if signals.take().iter().any(|number| *number != RESIZED) {
+                break;
+            }
+        }
+        Ok(code)
+    }
+
+    /// Passes on what the program wrote so far, of each output at most so many
+    /// chunks; whether one is blocked. The last time, one that isn't is over.
+    fn pass_on(&mut self, left: &mut [usize; 2], last: bool) -> Result<bool, BoxError> {
+        let mut blocked = false;
+        let mut failed = None;
+        let mut left = left.iter_mut();
+        self.outputs.retain_mut(|output| {
+            let progress = match left.next() {
+                Some(chunks) => output.pass_on(chunks),
+                None => Ok(Progress::Idle),
+            };
+            match progress {
+                Ok(Progress::Over) => false,
+                Ok(Progress::Idle) => !last,
+                Ok(Progress::Blocked) => {
+                    blocked = true;
+                    true
+                }
+                Err(errno) => {
+                    failed = Some(errno);
+                    false
+                }
+            }
+        });
+        match failed {
+            None => Ok(blocked),
+            Some(errno) => Err(BoxError::system("pass the program's output on")(
+                errno.into(),
+            )),
         }
     }
 
@@ -148,7 +166,7 @@ impl Session {
             let size = self
                 .outputs
                 .first()
-                .and_then(|output| size_of(output.to.as_fd()));
+                .and_then(|output| size_of(output.target()));
             return match (&self.master, size) {
                 (Some(master), Some(size)) => {
                     resize(master.as_fd(), size).map_err(BoxError::Terminal)
@@ -159,14 +177,16 @@ impl Session {
         named(number).map_or(Ok(()), |signal| program.signal(signal))
     }
 
-    fn wait(&mut self, news: BorrowedFd<'_>, signals: &Signals) -> io::Result<()> {
-        let mut fds = vec![PollFd::new(news, PollFlags::POLLIN)];
-        fds.extend(signals.fds().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-        fds.extend(
-            self.outputs
-                .iter()
-                .map(|output| PollFd::new(output.from.as_fd(), PollFlags::POLLIN)),
-        );
+    fn wait(&mut self, news: Option<BorrowedFd<'_>>, signals: &Signals) -> Result<(), BoxError> {
+        self.poll(news, signals)
+            .map_err(BoxError::system("wait for the program"))
+    }
+
+    fn poll(&mut self, news: Option<BorrowedFd<'_>>, signals: &Signals) -> io::Result<()> {
+        let reading = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let mut fds: Vec<_> = news.into_iter().map(reading).collect();
+        fds.extend(signals.fds().map(reading));
+        fds.extend(self.outputs.iter().map(Outlet::interest));
         let writing = self.input.as_ref().filter(|_| !self.pending.is_empty());
         fds.extend(writing.map(|input| PollFd::new(input.as_fd(), PollFlags::POLLOUT)));
         // No more is read than what the program takes.
@@ -192,12 +212,26 @@ impl Session {
         let mut buffer = vec![0; CHUNK];
         match read(source, &mut buffer) {
             // Of a terminal, too: its user hung up.
-            Ok(0) | Err(Errno::EIO) => self.source = None,
-            Ok(count) => self.pending.extend(buffer.get(..count).unwrap_or_default()),
+            Ok(0) | Err(Errno::EIO) => self.source_ended(),
+            Ok(count) => {
+                let bytes = buffer.get(..count).unwrap_or_default();
+                self.in_a_line = !bytes.ends_with(b"\n");
+                self.pending.extend(bytes);
+            }
             Err(Errno::EINTR | Errno::EAGAIN) => {}
             Err(errno) => return Err(errno.into()),
         }
         Ok(())
+    }
+
+    /// A pipe's end is its being closed; a terminal has a character for it,
+    /// which after half a line only ends that.
+    fn source_ended(&mut self) {
+        self.source = None;
+        if let Some(end) = self.master.as_ref().and_then(|fd| end_of_input(fd.as_fd())) {
+            let count = if self.in_a_line { 2 } else { 1 };
+            self.pending.extend(std::iter::repeat_n(end, count));
+        }
     }
 
     /// Gives the program what waits for it.
@@ -225,60 +259,8 @@ impl Session {
         }
         Ok(())
     }
-
-    /// Passes on what the program wrote so far, as far as so many chunks reach.
-    fn drain(&mut self, chunks: usize) -> io::Result<()> {
-        let mut buffer = vec![0; CHUNK];
-        let mut failed = None;
-        self.outputs.retain_mut(|output| {
-            for _ in 0..chunks {
-                match read(&output.from, &mut buffer) {
-                    // EIO: nobody has the terminal open any more.
-                    Ok(0) | Err(Errno::EIO) => return false,
-                    Ok(count) => {
-                        let bytes = buffer.get(..count).unwrap_or_default();
-                        match write_all(output.to.as_fd(), bytes) {
-                            Ok(()) => {}
-                            // Our reader has enough, so the program's has.
-                            Err(Errno::EPIPE) => return false,
-                            Err(errno) => {
-                                failed = Some(errno);
-                                return false;
-                            }
-                        }
-                    }
-                    Err(Errno::EINTR) => {}
-                    Err(Errno::EAGAIN) => return true,
-                    Err(errno) => {
-                        failed = Some(errno);
-                        return false;
-                    }
-                }
-            }
-            true
-        });
-        failed.map_or(Ok(()), |errno| Err(errno.into()))
-    }
 }
 
 fn own(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     fd.try_clone_to_owned()
-}
-
-/// Writes to one of ours, which may be non-blocking by its owner's will.
-fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
-    while !bytes.is_empty() {
-        match write(to, bytes) {
-            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
-            Err(Errno::EINTR) => {}
-            Err(Errno::EAGAIN) => {
-                poll(
-                    &mut [PollFd::new(to, PollFlags::POLLOUT)],
-                    PollTimeout::NONE,
-                )?;
-            }
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(())
 }

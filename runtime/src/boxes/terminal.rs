@@ -3,23 +3,27 @@
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::{Mutex, Once};
 
 use holdall_protocol::Signal;
 use holdall_protocol::control::WindowSize;
-use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::sys::termios::{
+    SetArg, SpecialCharacterIndices, Termios, cfmakeraw, tcgetattr, tcsetattr,
+};
 use signal_hook::SigId;
 
 use super::error::BoxError;
 use crate::sys;
 
-/// A terminal in raw mode; dropped, it is as it was. Signals that would end
-/// the program are caught meanwhile (see [`Signals`]), so every way out drops
-/// it.
+/// The terminal that is in raw mode, and how it was before: a panic ends the
+/// program without dropping anything, so its hook looks here.
+static RAW: Mutex<Option<(OwnedFd, Termios)>> = Mutex::new(None);
+
+/// The standard input's terminal in raw mode; dropped, it is as it was. Signals
+/// that would end the program are caught meanwhile (see [`Signals`]), so every
+/// way out drops it or panics. There is at most one.
 #[derive(Debug)]
-pub(crate) struct RawMode {
-    terminal: OwnedFd,
-    before: Termios,
-}
+pub(crate) struct RawMode(());
 
 impl RawMode {
     /// Puts a terminal into raw mode; `None` where it is none.
@@ -30,18 +34,56 @@ impl RawMode {
         };
         let mut raw = before.clone();
         cfmakeraw(&mut raw);
-        let terminal = terminal.try_clone_to_owned().map_err(BoxError::Terminal)?;
-        tcsetattr(&terminal, SetArg::TCSADRAIN, &raw)
+        let own = terminal.try_clone_to_owned().map_err(BoxError::Terminal)?;
+        restore_in_a_panic();
+        if let Ok(mut place) = RAW.lock() {
+            *place = Some((own, before));
+        }
+        let entered = Self(());
+        tcsetattr(terminal, SetArg::TCSADRAIN, &raw)
             .map_err(|errno| BoxError::Terminal(errno.into()))?;
-        Ok(Some(Self { terminal, before }))
+        Ok(Some(entered))
     }
 }
 
 impl Drop for RawMode {
     fn drop(&mut self) {
-        // The terminal may be gone; then nobody sees its mode.
-        let _: nix::Result<()> = tcsetattr(&self.terminal, SetArg::TCSADRAIN, &self.before);
+        restore();
     }
+}
+
+/// Puts the terminal back, if it is in raw mode.
+fn restore() {
+    // Held for a moment only, and never in a panic; but a panic doesn't wait.
+    if let Ok(mut place) = RAW.try_lock()
+        && let Some((terminal, before)) = place.take()
+    {
+        // The terminal may be gone; then nobody sees its mode.
+        let _: nix::Result<()> = tcsetattr(&terminal, SetArg::TCSADRAIN, &before);
+    }
+}
+
+/// From the first call on, a panic restores the terminal before it is told.
+fn restore_in_a_panic() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let tell = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            restore();
+            tell(panic);
+        }));
+    });
+}
+
+/// The character that ends a terminal's input, mostly Ctrl-D; `None` where it
+/// has none.
+pub(crate) fn end_of_input(terminal: BorrowedFd<'_>) -> Option<u8> {
+    let mode = tcgetattr(terminal).ok()?;
+    let end = mode
+        .control_chars
+        .get(SpecialCharacterIndices::VEOF as usize)?;
+    // POSIX's _POSIX_VDISABLE is 0 on Linux.
+    Some(*end).filter(|end| *end != 0)
 }
 
 /// The size of the terminal at a descriptor; `None` where it is none.
@@ -115,4 +157,43 @@ impl Drop for Signals {
 /// As the protocol has it.
 pub(crate) fn named(number: i32) -> Option<Signal> {
     u8::try_from(number).ok().and_then(Signal::from_number)
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::pty::openpty;
+    use nix::sys::termios::LocalFlags;
+
+    use super::*;
+
+    #[test]
+    fn a_panic_leaves_the_terminal_as_it_was() {
+        let pair = openpty(None, None).expect("a terminal");
+        let echoes = || {
+            let mode = tcgetattr(&pair.slave).expect("its mode");
+            mode.local_flags.contains(LocalFlags::ECHO)
+        };
+        assert!(echoes());
+        let raw = RawMode::enter(pair.slave.as_fd()).expect("entered");
+        assert!(!echoes());
+        // As with panic = "abort": nothing is dropped.
+        std::mem::forget(raw.expect("a terminal"));
+        std::panic::catch_unwind(|| panic!("a bug")).expect_err("a panic");
+        assert!(echoes());
+        // And without a panic.
+        let raw = RawMode::enter(pair.slave.as_fd()).expect("entered");
+        assert!(!echoes());
+        drop(raw);
+        assert!(echoes());
+    }
+
+    #[test]
+    fn the_end_of_input_is_the_terminals_own_character() {
+        let pair = openpty(None, None).expect("a terminal");
+        assert_eq!(end_of_input(pair.master.as_fd()), Some(4));
+        let mut mode = tcgetattr(&pair.slave).expect("its mode");
+        mode.control_chars[SpecialCharacterIndices::VEOF as usize] = 26;
+        tcsetattr(&pair.slave, SetArg::TCSANOW, &mode).expect("set");
+        assert_eq!(end_of_input(pair.master.as_fd()), Some(26));
+    }
 }

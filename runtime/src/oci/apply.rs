@@ -201,6 +201,11 @@ impl Child<'_> {
                 }
             }
             Step::BecomeUser => self.become_user()?,
+            Step::FindProgram => {
+                if let Some(process) = &self.spec.process {
+                    self.program = Some(program::find(process)?);
+                }
+            }
             Step::AwaitStart => self.await_start()?,
             Step::StartHooks => {
                 if let Some(all) = &self.spec.hooks {
@@ -276,11 +281,9 @@ impl Child<'_> {
         // A descriptor of the host as working directory would survive the
         // pivot (CVE-2024-21626); the kernel then has no path for it.
         match nix::unistd::getcwd() {
-            Ok(path) if path.is_absolute() => {}
-            Ok(_) | Err(_) => return Err(StepFailure::OutsideRoot),
+            Ok(path) if path.is_absolute() => Ok(()),
+            Ok(_) | Err(_) => Err(StepFailure::OutsideRoot),
         }
-        self.program = Some(program::find(process)?);
-        Ok(())
     }
 
     fn await_start(&mut self) -> Result<(), StepFailure> {

@@ -122,9 +122,11 @@ pub(crate) enum Step {
     LoadFilter,
     /// Nothing but the standard and the passed descriptors survives exec.
     MarkDescriptors,
-    /// Working directory, ids, limits, capabilities; then the program is
-    /// looked for, as the user it will run as.
+    /// Working directory, ids, limits, capabilities.
     BecomeUser,
+    /// Looks the program up, as the user it will run as: a missing one is told
+    /// before anything is said to be created.
+    FindProgram,
     /// Tells the parent, and waits for the word to start.
     AwaitStart,
     /// Hooks inside, just before the program.
@@ -301,6 +303,7 @@ pub(crate) fn plan(spec: &Spec, around: &Surroundings) -> Result<Plan, PlanError
     when(filtered && !process.no_new_privileges, Step::LoadFilter);
     when(true, Step::MarkDescriptors);
     when(true, Step::BecomeUser);
+    when(true, Step::FindProgram);
     when(true, Step::AwaitStart);
     when(!hooks.start_container.is_empty(), Step::StartHooks);
     when(filtered && process.no_new_privileges, Step::LoadFilter);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
@@ -197,19 +197,30 @@ impl Folder {
     }
 
     fn lock(path: PathBuf) -> Result<Self, StateError> {
-        let folder = File::open(&path).map_err(file_error("open", &path))?;
-        let mut folder = folder;
+        loop {
+            let folder = File::open(&path).map_err(file_error("open", &path))?;
+            if let Some(locked) = Self::lock_opened(folder, &path)? {
+                return Ok(locked);
+            }
+        }
+    }
+
+    /// `None` where, while we waited, the folder that was opened was removed
+    /// and another made in its place.
+    fn lock_opened(mut folder: File, path: &Path) -> Result<Option<Self>, StateError> {
         loop {
             match Flock::lock(folder, FlockArg::LockExclusive) {
                 Ok(lock) => {
-                    // Deleted while we waited: the lock is on a dead folder.
-                    if !path.is_dir() {
-                        return Err(file_error("open", &path)(ErrorKind::NotFound.into()));
-                    }
-                    return Ok(Self { path, lock });
+                    let ours = lock.metadata().map_err(file_error("look at", path))?;
+                    let there = fs::metadata(path).map_err(file_error("open", path))?;
+                    let same = (ours.dev(), ours.ino()) == (there.dev(), there.ino());
+                    return Ok(same.then(|| Self {
+                        path: path.to_owned(),
+                        lock,
+                    }));
                 }
                 Err((file, nix::Error::EINTR)) => folder = file,
-                Err((_, errno)) => return Err(file_error("lock", &path)(errno.into())),
+                Err((_, errno)) => return Err(file_error("lock", path)(errno.into())),
             }
         }
     }
@@ -340,6 +351,28 @@ mod tests {
         for bad in ["", ".", "..", "a/b", "../x", "a b", "ä", "a\n"] {
             assert!(check_id(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_lock_on_a_folder_that_another_took_the_place_of_is_none() {
+        let root = tempfile::tempdir().unwrap();
+        let first = Folder::create(root.path(), "box").unwrap();
+        let path = root.path().join("box");
+        let opened = File::open(&path).unwrap();
+        // Kept open, or its number would be the next one's.
+        let _old = opened.try_clone().unwrap();
+        first.remove().unwrap();
+        let _second = Folder::create(root.path(), "box").unwrap();
+        assert!(Folder::lock_opened(opened, &path).unwrap().is_none());
+
+        let opened = File::open(&path).unwrap();
+        fs::remove_dir(&path).unwrap();
+        drop(_second);
+        let error = Folder::lock_opened(opened, &path).unwrap_err();
+        assert!(
+            matches!(&error, StateError::File { source, .. } if source.kind() == ErrorKind::NotFound),
+            "{error}"
+        );
     }
 
     #[test]

@@ -15,7 +15,7 @@ use nix::sys::termios::{LocalFlags, tcgetattr};
 use nix::unistd::Pid;
 
 use crate::tests;
-use crate::world::{World, eventually};
+use crate::world::{World, eventually, processes};
 
 tests![
     an_exec_in_a_foreign_box_has_the_callers_streams_and_its_own_code,
@@ -191,6 +191,45 @@ pub(crate) fn streams_and_code(world: &World, id: &BoxId) {
     });
     assert_eq!(ended.and_then(|status| status.code()), Some(143));
     reading.join().expect("no panic");
+    a_reader_that_stopped(world, id);
+}
+
+/// Nobody reads, and yet the signal reaches the program; its end is known by
+/// whoever reads on, or by the next signal.
+fn a_reader_that_stopped(world: &World, id: &BoxId) {
+    for reads_on in [true, false] {
+        let words = format!("unread-{reads_on}-{id}");
+        let mut child = exec(world, id, "", &["/bin/busybox", "yes", &words])
+            .stdout(Stdio::piped())
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("spawned");
+        let yes = format!("/bin/busybox\0yes\0{words}");
+        let running = || !processes(|line| line.starts_with(&yes)).is_empty();
+        eventually("the program", running);
+        // It has more to say than all buffers on the way hold.
+        let mut stdout = child.stdout.take().expect("piped");
+        stdout.read_exact(&mut [0; 1 << 20]).expect("read");
+        let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
+        let term = || nix::sys::signal::kill(pid, Signal::SIGTERM).expect("sent");
+        term();
+        eventually("the program's end", || !running());
+        if reads_on {
+            let mut rest = Vec::new();
+            stdout.read_to_end(&mut rest).expect("read");
+            assert!(!rest.is_empty());
+        } else {
+            // Each that comes before the end was seen is the program's.
+            eventually("the caller's end", || {
+                let ended = child.try_wait().expect("waited").is_some();
+                if !ended {
+                    term();
+                }
+                ended
+            });
+        }
+        assert_eq!(child.wait().expect("ended").code(), Some(143));
+    }
 }
 
 pub(crate) fn terminal(world: &World, id: &BoxId) {
@@ -214,6 +253,13 @@ pub(crate) fn terminal(world: &World, id: &BoxId) {
     assert!(seen.contains("got words"), "{seen}");
     assert_eq!(child.wait().expect("ended").code(), Some(8));
     assert!(!raw(), "the terminal is as it was");
+    // The end of an input that is no terminal is the end of the program's.
+    for input in ["whole line\n", "half a line", ""] {
+        let output = run(&mut exec(world, id, "it", &["cat"]), input);
+        let said = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert!(said.starts_with(input.trim_end()), "{said:?}");
+    }
 }
 
 fn libc_size(rows: u16, columns: u16) -> [u16; 2] {

@@ -251,7 +251,9 @@ fn lookup() {
     assert_eq!(output.status.code(), Some(127));
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(
-        errors.contains("nothing-like-it: executable file not found in the container"),
+        errors.contains(
+            "cannot find the program: nothing-like-it: executable file not found in the container"
+        ),
         "{errors}"
     );
     let output = bundle.program(&["/etc/passwd"]).run();

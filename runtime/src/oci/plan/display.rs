@@ -64,6 +64,7 @@ impl fmt::Display for Step {
             Self::LoadFilter => f.write_str("load the system call filter"),
             Self::MarkDescriptors => f.write_str("mark descriptors to close"),
             Self::BecomeUser => f.write_str("become the user"),
+            Self::FindProgram => f.write_str("find the program"),
             Self::AwaitStart => f.write_str("wait for the start"),
             Self::StartHooks => f.write_str("run the startContainer hooks"),
             Self::Execute => f.write_str("execute the program"),

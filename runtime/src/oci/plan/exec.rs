@@ -26,6 +26,7 @@ pub(crate) fn exec(process: &Process, userns: bool, filtered: bool) -> Plan {
     when(filtered && !process.no_new_privileges, Step::LoadFilter);
     when(true, Step::MarkDescriptors);
     when(true, Step::BecomeUser);
+    when(true, Step::FindProgram);
     when(true, Step::AwaitStart);
     when(filtered && process.no_new_privileges, Step::LoadFilter);
     when(true, Step::Execute);

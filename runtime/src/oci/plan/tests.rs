@@ -66,6 +66,7 @@ mask /proc/acpi
 forbid new privileges
 mark descriptors to close
 become the user
+find the program
 wait for the start
 load the system call filter
 execute the program
