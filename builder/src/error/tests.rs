@@ -161,3 +161,114 @@ fn every_error_names_its_object_and_says_what_helps() {
     cannot write /p: permission denied
     "#);
 }
+
+#[test]
+fn what_lies_below_an_error_reads_on_from_it() {
+    use crate::diff::DiffError;
+    use crate::lock::LockError;
+    use crate::new_project::NewError;
+    use holdall_image::archive::ArchiveError;
+    use holdall_image::root::RootError;
+
+    let refused = || io::Error::from(io::ErrorKind::PermissionDenied);
+    let path = || PathBuf::from("/p");
+    let step = || "run make".to_owned();
+    let root = RootError {
+        action: "open",
+        path: path(),
+        source: refused(),
+    };
+    let tree = || TreeError::Open {
+        path: path(),
+        source: refused(),
+    };
+    let changes = |source| BuildError::Changes {
+        step: step(),
+        source,
+    };
+    let failed = ProgramError::Failed {
+        program: "mmdebstrap",
+        status: std::os::unix::process::ExitStatusExt::from_raw(2 << 8),
+        tail: vec!["E: no".to_owned(), "E: really no".to_owned()],
+    };
+    let program = "apt-get";
+    let all = [
+        ContextError::Open {
+            path: path(),
+            source: refused(),
+        }
+        .into(),
+        changes(DiffError::Upper(root)),
+        changes(DiffError::Below(tree())),
+        BuildError::Import {
+            path: path(),
+            source: Box::new(ArchiveError::NotAnArchive),
+        },
+        BuildError::Layer(LayerError::Write(refused())),
+        BuildError::Tree(tree()),
+        BuildError::Store(StoreError::Ambiguous {
+            prefix: "ab".to_owned(),
+            count: 2,
+        }),
+        BuildError::packages("choose packages")(ProgramError::Start {
+            program,
+            source: refused(),
+        }),
+        BuildError::packages("choose packages")(ProgramError::Wait {
+            program,
+            source: refused(),
+        }),
+        BuildError::packages("unpack the packages")(failed),
+    ];
+    let all: Vec<String> = all.iter().map(shown).collect();
+    insta::assert_snapshot!(all.join("\n"), @r#"
+    cannot open the context /p: permission denied
+    cannot take the changes of step run make: cannot read the changes of a step: cannot open /p: permission denied
+    cannot take the changes of step run make: cannot read the layers below a step: cannot open layer /p: permission denied
+    cannot import /p: the file is no archive of images
+    cannot make a layer: cannot write the layer: permission denied
+    cannot read the files of the image: cannot open layer /p: permission denied
+    cannot use the image store: "ab" is the beginning of 2 image ids
+      help: give more of the id
+    cannot choose packages: cannot start apt-get: permission denied
+    cannot choose packages: cannot wait for apt-get: permission denied
+    cannot unpack the packages: mmdebstrap failed (exit status: 2):
+    E: no
+    E: really no
+    "#);
+    let locks = [
+        LockError::Syntax("x".to_owned()),
+        LockError::Version(9),
+        LockError::Package {
+            name: "redis".to_owned(),
+            field: "digest",
+        },
+        LockError::Twice("redis".to_owned()),
+        LockError::Count(0),
+    ];
+    let locks = locks.map(|error| error.to_string());
+    insta::assert_snapshot!(locks.join("\n"), @r#"
+    not a lock: x
+    version 9 of the lock format is unknown to this release (it knows 1)
+    package "redis" has no valid digest
+    package "redis" stands there twice
+    0 packages can't be a base
+    "#);
+    let new = [
+        NewError::Make {
+            path: path(),
+            source: refused(),
+        },
+        NewError::Write {
+            path: path(),
+            source: refused(),
+        },
+        NewError::Exists { path: path() },
+    ];
+    let new = new.map(|error| error.to_string());
+    insta::assert_snapshot!(new.join("\n"), @r"
+    cannot make /p
+    cannot write /p
+    cannot write /p: it is there already
+    ");
+}

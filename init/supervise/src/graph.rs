@@ -167,4 +167,15 @@ mod tests {
         assert_eq!(below, ids(&[0, 1, 2]));
         assert_eq!(graph.closure(&ids(&[0, 0]), Graph::needed_by), ids(&[0]));
     }
+
+    /// The parser refuses it, but no order may lose a service.
+    #[test]
+    fn services_on_a_cycle_come_last_by_number() {
+        let text = format!("{CHAIN}\n[service.cron]\ncommand='c'");
+        let mut manifest = Manifest::from_toml(&text, Reader::Init).expect("well-formed");
+        // web needs app, app needs redis, and now redis needs app.
+        let on_app = manifest.services[0].depends_on[0].clone();
+        manifest.services[1].depends_on.push(on_app);
+        assert_eq!(Graph::new(&manifest).order(), ids(&[3, 0, 1, 2]));
+    }
 }
