@@ -178,4 +178,19 @@ mod tests {
         };
         assert!(wait.0 <= 1000);
     }
+
+    #[test]
+    fn the_jitter_is_drawn_by_splitmix64() {
+        // The first numbers of its reference implementation from seed 0.
+        let mut restarts = Restarts::new(0);
+        let drawn = [restarts.draw(), restarts.draw(), restarts.draw()];
+        assert_eq!(
+            drawn,
+            [
+                0xe220_a839_7b1d_cdaf,
+                0x6e78_9e6a_a1b9_65f4,
+                0x06c4_5d18_8009_454f
+            ]
+        );
+    }
 }
