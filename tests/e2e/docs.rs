@@ -124,28 +124,26 @@ fn the_holdall_toml_of_the_readme_is_one() {
 }
 
 #[test]
-fn every_key_in_the_reference_of_holdall_toml_is_known() {
+fn every_key_in_the_reference_of_holdall_toml_is_as_it_says() {
     let text = std::fs::read_to_string(root().join("docs/holdall-toml.md")).expect("a page");
     let mut known = 0;
-    for (section, key) in page::keys(&text) {
+    for row in page::keys(&text) {
         // The builder's own, which the stories of the builder use.
-        if !["init", "service.NAME", "profile.NAME"].contains(&section.as_str()) {
+        if !["init", "service.NAME", "profile.NAME"].contains(&row.section.as_str()) {
             continue;
         }
-        let section = section.replace("NAME", "a");
-        let key = key.replace("NAME", "a");
-        let toml = format!("[service.a]\ncommand = 'a'\n[{section}]\n{key} = 0\n");
-        // A second [service.a] or `command` is no TOML: there it comes first.
+        let section = row.section.replace("NAME", "a");
+        let key = row.key.replace("NAME", "a").replace("KEY", "env");
         let toml = match (section.as_str(), key.as_str()) {
             ("service.a", "command") => "[service.a]\ncommand = 0\n".to_owned(),
             ("service.a", key) => format!("[service.a]\ncommand = 'a'\n{key} = 0\n"),
-            _ => toml,
+            (section, key) => format!("[service.a]\ncommand = 'a'\n[{section}]\n{key} = 0\n"),
         };
         let problems = Manifest::from_toml(&toml, Reader::Builder).err();
         for problem in problems.unwrap_or_default() {
-            let unknown = ["unknown key", "not built"];
-            let is_known = !unknown.iter().any(|words| problem.message.contains(words));
-            assert!(is_known, "[{section}] {key}: {}", problem.message);
+            let says = |words| problem.message.contains(words);
+            let is_true = !says("unknown key") && (row.not_built || !says("not built"));
+            assert!(is_true, "[{section}] {key}: {}", problem.message);
         }
         known += 1;
     }

@@ -116,9 +116,17 @@ pub(super) fn anchors(page: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// Every key of the tables below headings like `## [section]`, with the
-/// section's name.
-pub(super) fn keys(page: &str) -> Vec<(String, String)> {
+/// A key of holdall.toml, in a table below a heading like `## [section]`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    pub(super) section: String,
+    pub(super) key: String,
+    /// The row says that it does not work yet.
+    pub(super) not_built: bool,
+}
+
+/// Every key of the tables of a page.
+pub(super) fn keys(page: &str) -> Vec<Key> {
     let mut keys = Vec::new();
     let mut section = None;
     for line in page.lines() {
@@ -132,8 +140,11 @@ pub(super) fn keys(page: &str) -> Vec<(String, String)> {
         let (Some(section), Some(cell)) = (section, cell) else {
             continue;
         };
-        let named = cell.split(", ").map(|key| key.trim_matches('`'));
-        keys.extend(named.map(|key| (section.to_owned(), key.to_owned())));
+        keys.extend(cell.split(", ").map(|key| Key {
+            section: section.to_owned(),
+            key: key.trim_matches('`').to_owned(),
+            not_built: line.to_lowercase().contains("not built yet"),
+        }));
     }
     keys
 }
@@ -156,7 +167,11 @@ fn a_page_is_taken_apart() {
     assert_eq!(all[2].file.as_deref(), Some("a/b"));
     assert_eq!(all[2].text, "x = 1\n");
     let table = "## [init]\n| key | x |\n|---|---|\n| `a`, `b` | `c` |\n";
-    let key = |key: &str| ("init".to_owned(), key.to_owned());
+    let key = |key: &str| Key {
+        section: "init".to_owned(),
+        key: key.to_owned(),
+        not_built: false,
+    };
     assert_eq!(keys(table), [key("a"), key("b")]);
     assert_eq!(links(page), ["y.md#z"]);
     assert_eq!(anchors(page).collect::<Vec<_>>(), ["a-b-c"]);
