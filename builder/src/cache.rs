@@ -5,7 +5,8 @@
 //! cache/lock         held while a workspace is made or swept
 //! cache/tmp-XXXXXX/  one running build; its file `lock` is held by it
 //! cache/locks/XX     held while a step is run whose key begins so
-//! cache/steps/KEY    the layer a step made
+//! cache/steps/KEY    the layers a step made
+//! cache/layers/KEY   the layer of some contents, whatever step made it
 //! cache/images/KEY   the image a chain of steps made, or an import led to
 //! cache/index/HEX    the stat index of a context
 //! ```
@@ -32,7 +33,7 @@ pub(crate) use self::recorded::{Recorded, recorded};
 pub(crate) use self::workspace::{Workspace, left_behind};
 
 /// The version of the records.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Records are a few hundred bytes; what is longer is not ours.
 const MAX_RECORD: u64 = 64 * 1024;
@@ -42,7 +43,7 @@ const MAX_RECORD: u64 = 64 * 1024;
 const LOCK_CHECK: u8 = 50;
 
 /// The folders of records.
-pub(crate) const RECORDS: [&str; 3] = ["steps", "images", "index"];
+pub(crate) const RECORDS: [&str; 4] = ["steps", "layers", "images", "index"];
 
 /// Why the cache can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -91,11 +92,11 @@ pub(crate) struct Cache {
     dir: PathBuf,
 }
 
-/// The layer of a step; none where the step changed nothing.
+/// What a step made; nothing where it changed nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct StepRecord {
+struct StepRecord {
     version: u32,
-    layer: Option<LayerRecord>,
+    layers: Vec<LayerRecord>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,29 +106,25 @@ struct LayerRecord {
 }
 
 impl StepRecord {
-    /// Of what a step made.
-    pub(crate) fn new(layer: Option<&PackedLayer>) -> Self {
-        let layer = layer.map(|layer| LayerRecord {
+    fn new(layers: &[PackedLayer]) -> Self {
+        let layer = |layer: &PackedLayer| LayerRecord {
             descriptor: layer.descriptor.clone(),
             diff_id: layer.diff_id,
-        });
+        };
         Self {
             version: VERSION,
-            layer,
+            layers: layers.iter().map(layer).collect(),
         }
     }
 
-    /// What the step made.
-    pub(crate) fn layer(self) -> Option<PackedLayer> {
-        self.layer.map(
-            |LayerRecord {
-                 descriptor,
-                 diff_id,
-             }| PackedLayer {
-                descriptor,
-                diff_id,
-            },
-        )
+    fn read(path: &Path) -> Option<Vec<PackedLayer>> {
+        let record: Self = read_record(path)?;
+        let layer = |record: LayerRecord| PackedLayer {
+            descriptor: record.descriptor,
+            diff_id: record.diff_id,
+        };
+        let layers = record.layers.into_iter().map(layer).collect();
+        (record.version == VERSION).then_some(layers)
     }
 }
 
@@ -153,15 +150,25 @@ impl Cache {
         Workspace::create(&self.dir)
     }
 
-    /// What a step made, if it was run.
-    pub(crate) fn step(&self, key: Key) -> Option<StepRecord> {
-        let record: StepRecord = read_record(&self.step_path(key))?;
-        (record.version == VERSION).then_some(record)
+    /// The layers that a step made, if it was run.
+    pub(crate) fn step(&self, key: Key) -> Option<Vec<PackedLayer>> {
+        StepRecord::read(&self.step_path(key))
     }
 
-    /// Records what a step made.
-    pub(crate) fn put_step(&self, key: Key, record: &StepRecord) -> Result<(), CacheError> {
-        write_record(self.step_path(key), record)
+    /// Records the layers that a step made.
+    pub(crate) fn put_step(&self, key: Key, layers: &[PackedLayer]) -> Result<(), CacheError> {
+        write_record(self.step_path(key), &StepRecord::new(layers))
+    }
+
+    /// The layer that has these contents, if one was made.
+    pub(crate) fn layer(&self, key: Key) -> Option<PackedLayer> {
+        StepRecord::read(&self.layer_path(key))?.pop()
+    }
+
+    /// Records the layer of some contents.
+    pub(crate) fn put_layer(&self, key: Key, layer: &PackedLayer) -> Result<(), CacheError> {
+        let record = StepRecord::new(std::slice::from_ref(layer));
+        write_record(self.layer_path(key), &record)
     }
 
     /// The image that a chain of steps led to.
@@ -225,6 +232,10 @@ impl Cache {
 
     fn step_path(&self, key: Key) -> PathBuf {
         self.dir.join("steps").join(key.to_string())
+    }
+
+    fn layer_path(&self, key: Key) -> PathBuf {
+        self.dir.join("layers").join(key.to_string())
     }
 
     fn image_path(&self, key: Key) -> PathBuf {
@@ -335,17 +346,16 @@ mod tests {
     fn a_record_is_found_again_and_a_damaged_one_is_none() {
         let (_dir, cache) = cache();
         assert_eq!(cache.step(key()), None);
-        let record = StepRecord::new(None);
-        cache.put_step(key(), &record).unwrap();
-        assert_eq!(cache.step(key()), Some(record));
-        std::fs::write(cache.step_path(key()), b"{\"version\":1,").unwrap();
+        cache.put_step(key(), &[]).unwrap();
+        assert_eq!(cache.step(key()), Some(Vec::new()));
+        std::fs::write(cache.step_path(key()), b"{\"version\":2,").unwrap();
         assert_eq!(cache.step(key()), None);
     }
 
     #[test]
     fn a_record_of_another_version_is_none() {
         let (_dir, cache) = cache();
-        std::fs::write(cache.step_path(key()), b"{\"version\":2,\"layer\":null}").unwrap();
+        std::fs::write(cache.step_path(key()), b"{\"version\":1,\"layers\":[]}").unwrap();
         assert_eq!(cache.step(key()), None);
     }
 

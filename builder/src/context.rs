@@ -118,6 +118,8 @@ pub(crate) enum Node {
     File {
         /// Whether its owner may execute it.
         executable: bool,
+        /// Its length.
+        size: u64,
         /// What it holds.
         content: Content,
     },
@@ -206,7 +208,8 @@ impl Context {
             }
         };
         let mut entries = walk.entries;
-        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        // By bytes: comparing paths part by part takes ten times as long.
+        entries.sort_unstable_by(|a, b| a.path.as_os_str().cmp(b.path.as_os_str()));
         let digest = digest(&entries);
         Ok(Tree {
             root,
@@ -223,6 +226,15 @@ impl Tree {
         self.entries
             .first()
             .is_some_and(|entry| entry.node == Node::Folder)
+    }
+
+    /// The length of all its files together.
+    pub(crate) fn size(&self) -> u64 {
+        let sizes = self.entries.iter().map(|entry| match entry.node {
+            Node::File { size, .. } => size,
+            Node::Folder | Node::Link(_) => 0,
+        });
+        sizes.sum()
     }
 
     /// The last part of `from`, which a file keeps where it is copied into a

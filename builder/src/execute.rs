@@ -2,6 +2,7 @@
 
 mod base;
 mod copy;
+mod make;
 mod run;
 
 use std::collections::BTreeSet;
@@ -13,13 +14,13 @@ use holdall_image::document::{History, ImageConfig, RootFs};
 use holdall_image::store::Image;
 use holdall_image::{Descriptor, Digest, PackedLayer, Store, Tree};
 
-use crate::cache::{Cache, Key, StepRecord, Workspace};
+use crate::cache::{Cache, Key, Workspace};
 use crate::check;
 use crate::config;
 use crate::error::BuildError;
 use crate::host;
 use crate::inspect::{self, Cached};
-use crate::layer::{Filling, Times, settle};
+use crate::layer::settle;
 use crate::plan::{Action, FINISH, Step, UNLOCKED};
 use crate::prepare::Prepared;
 use crate::toml::Source;
@@ -137,7 +138,7 @@ impl Executor<'_> {
         match inspect::cached(self.build, self.cache, self.prepared, step, key) {
             None => return false,
             Some(Cached::Image(image)) => made.take_base(&image),
-            Some(Cached::Layer(layer)) => made.push(layer, &step.name, self.epoch),
+            Some(Cached::Layers(layers)) => made.push(layers, &step.name, self.epoch),
         }
         made.cached += 1;
         true
@@ -150,51 +151,39 @@ impl Executor<'_> {
         made: &mut Made,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(), BuildError> {
-        let layer = match &step.action {
+        let layers = match &step.action {
             Action::Base => match base::take(self, progress)? {
                 base::Taken::Image(image) => {
                     self.cache.put_image(key, image.digest)?;
                     made.take_base(&image);
                     return Ok(());
                 }
-                base::Taken::Layer(layer) => layer,
+                base::Taken::Layer(layer) => Vec::from_iter(layer),
             },
             Action::Packages(names) => {
                 progress(Progress::Output {
                     line: UNLOCKED.to_owned(),
                 });
                 let argv = run::apt_command(names);
-                run::run(self, &step.name, &argv, true, made, progress)?
+                Vec::from_iter(run::run(self, &step.name, &argv, true, made, progress)?)
             }
-            Action::Run { argv } => run::run(self, &step.name, argv, false, made, progress)?,
-            Action::Copy { copy, tree } => {
-                let below = self.below(made)?;
-                let dir = self.workspace.folder("layer")?;
-                copy::copy(self, copy, tree, &below, &dir)?;
-                Some(self.pack(&dir, Times::All)?)
+            Action::Run { argv } => {
+                Vec::from_iter(run::run(self, &step.name, argv, false, made, progress)?)
             }
-            Action::Init => self.one_file(made, "/init", 0o755, self.build.init)?,
+            Action::Copy { copy, tree, parts } => {
+                copy::copy(self, copy, tree, *parts, &self.below(made)?)?
+            }
+            Action::Init => {
+                copy::one_file(self, "/init", 0o755, self.build.init, &self.below(made)?)?
+            }
             Action::Services(text) => {
-                self.one_file(made, "/etc/holdall.toml", 0o644, text.as_bytes())?
+                let (path, below) = ("/etc/holdall.toml", self.below(made)?);
+                copy::one_file(self, path, 0o644, text.as_bytes(), &below)?
             }
         };
-        self.cache.put_step(key, &StepRecord::new(layer.as_ref()))?;
-        made.push(layer, &step.name, self.epoch);
+        self.cache.put_step(key, &layers)?;
+        made.push(layers, &step.name, self.epoch);
         Ok(())
-    }
-
-    /// A layer of a single file.
-    fn one_file(
-        &self,
-        made: &Made,
-        path: &str,
-        mode: u32,
-        bytes: &[u8],
-    ) -> Result<Option<PackedLayer>, BuildError> {
-        let below = self.below(made)?;
-        let dir = self.workspace.folder("layer")?;
-        Filling::new(&dir, &below)?.content(path, mode, bytes)?;
-        Ok(Some(self.pack(&dir, Times::All)?))
     }
 
     /// The files of the layers so far.
@@ -207,13 +196,13 @@ impl Executor<'_> {
     }
 
     /// Makes a layer of a folder, which moves to the unpacked layers.
-    fn pack(&self, dir: &Path, times: Times) -> Result<PackedLayer, BuildError> {
+    fn pack(&self, dir: &Path) -> Result<PackedLayer, BuildError> {
         stopped(self.build.stop)?;
         let failed = |source| BuildError::WriteLayer {
             path: "/".into(),
             source,
         };
-        settle(dir, self.epoch, times).map_err(failed)?;
+        settle(dir, self.epoch).map_err(failed)?;
         let opened = std::fs::File::open(dir).map_err(failed)?;
         let packed = self.build.store.pack_layer(opened.as_fd(), self.epoch)?;
         self.build.store.adopt_layer(dir, &packed.diff_id)?;
@@ -323,14 +312,21 @@ impl Made {
         self.base = Some(image.config.clone());
     }
 
-    fn push(&mut self, layer: Option<PackedLayer>, name: &str, epoch: i64) {
-        self.history.push(History {
-            created: Some(config::rfc3339(epoch)),
-            created_by: Some(format!("holdall: {name}")),
-            empty_layer: layer.is_none(),
-            ..History::default()
-        });
-        self.layers.extend(layer);
+    fn push(&mut self, layers: Vec<PackedLayer>, name: &str, epoch: i64) {
+        let count = layers.len();
+        for part in 1..=count.max(1) {
+            let part = match count {
+                0 | 1 => String::new(),
+                count => format!(" ({part}/{count})"),
+            };
+            self.history.push(History {
+                created: Some(config::rfc3339(epoch)),
+                created_by: Some(format!("holdall: {name}{part}")),
+                empty_layer: count == 0,
+                ..History::default()
+            });
+        }
+        self.layers.extend(layers);
     }
 }
 

@@ -5,7 +5,7 @@ use holdall_image::store::Image;
 use holdall_image::{PackedLayer, Reference, Tree};
 
 use crate::Build;
-use crate::cache::{Cache, Key, StepRecord};
+use crate::cache::{Cache, Key};
 use crate::check::{self, Finding};
 use crate::config;
 use crate::error::BuildError;
@@ -18,8 +18,8 @@ use crate::toml::Base;
 pub(crate) enum Cached {
     /// The base's image.
     Image(Box<Image>),
-    /// A layer; none where the step changed nothing.
-    Layer(Option<PackedLayer>),
+    /// Layers; none where the step changed nothing.
+    Layers(Vec<PackedLayer>),
 }
 
 /// What a step made before, if all of it is still there.
@@ -49,12 +49,9 @@ pub(crate) fn cached(
     if build.no_cache {
         return None;
     }
-    let layer = cache.step(key).map(StepRecord::layer)?;
+    let layers = cache.step(key)?;
     let there = |layer: &PackedLayer| build.store.contains(&layer.descriptor.digest);
-    layer
-        .as_ref()
-        .is_none_or(there)
-        .then_some(Cached::Layer(layer))
+    layers.iter().all(there).then_some(Cached::Layers(layers))
 }
 
 /// The image, if the whole chain of steps led to one before.
@@ -126,7 +123,7 @@ pub(crate) fn check(
         }
         match cached(build, cache, prepared, step, *key) {
             None => return Ok(Vec::new()),
-            Some(Cached::Layer(layer)) => layers.extend(layer),
+            Some(Cached::Layers(made)) => layers.extend(made),
             Some(Cached::Image(image)) => {
                 layers = execute::layers_of(&image);
                 env = image.config.config.env;

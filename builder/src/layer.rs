@@ -1,20 +1,36 @@
-//! A new layer: a folder in overlay form that is filled file by file, with an
-//! explicit owner, mode and time for each, whatever the umask.
+//! A new layer, said before it is made: every path with its kind, mode, owner
+//! and the digest of its content. So that a layer that was made before is
+//! found again by what is in it, whatever lies below, and a large one can be
+//! cut into parts that change one by one.
+//!
+//! ```text
+//! filling   files and where they go → Contents, over the layers below
+//! parts     Contents → Contents that change one by one, pure
+//! write     Contents → a folder in overlay form
+//! ```
+
+mod filling;
+mod parts;
+mod write;
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Component, Path, PathBuf};
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
-use holdall_image::Tree;
-use holdall_image::root::Kind;
 use nix::fcntl::AT_FDCWD;
 use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
+use sha2::{Digest as _, Sha256};
 
-use crate::error::{BuildError, FOLDER};
+pub(crate) use self::filling::Filling;
+pub(crate) use self::parts::{most_parts, parts, weight};
+pub(crate) use self::write::{Source, write};
+use crate::stat_index::Content;
+
+/// Grows whenever the same contents would make another layer than before.
+const FORMAT: u8 = 1;
 
 /// Who a file belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,253 +41,96 @@ pub(crate) struct Owner {
     pub(crate) gid: u32,
 }
 
-/// Folders that the build makes.
-const FOLDER_MODE: u32 = 0o755;
-
-/// A layer that is being filled. Its folder is ours alone, and every folder in
-/// it was made here: no path in it goes through a link.
-#[derive(Debug)]
-pub(crate) struct Filling<'a> {
-    dir: &'a Path,
-    below: &'a Tree,
-    /// What a path of the image leads to, for folders that are in the layer.
-    made: BTreeMap<PathBuf, Made>,
+/// Everything in a layer. Each folder on the way to a file is there as well.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Contents {
+    /// By path below the root, which itself is the empty path.
+    entries: BTreeMap<Vec<u8>, Entry>,
 }
 
-#[derive(Debug, Clone)]
-struct Made {
-    path: PathBuf,
-    /// Whether the layers below have it.
-    below: bool,
+/// One path of a layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    mode: u32,
+    owner: Owner,
+    what: What,
 }
 
-impl<'a> Filling<'a> {
-    /// Fills `dir`, which is empty, over the layers of `below`.
-    pub(crate) fn new(dir: &'a Path, below: &'a Tree) -> Result<Self, BuildError> {
-        let root = Path::new("/");
-        let mut filling = Self {
-            dir,
-            below,
-            made: BTreeMap::new(),
-        };
-        if let Some(entry) = below.lookup(root)? {
-            filling.adopt(root, &entry.metadata)?;
-        } else {
-            filling.dress(root, FOLDER_MODE, Owner::default())?;
-        }
-        filling.made.insert(
-            root.to_owned(),
-            Made {
-                path: root.to_owned(),
-                below: true,
-            },
-        );
-        Ok(filling)
-    }
+/// What is at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum What {
+    Folder,
+    Link(Vec<u8>),
+    File(Bytes),
+}
 
-    /// Makes a folder and those above it. Where the layers below have one, or
-    /// a link to one, that is where it leads, and it stays as it is.
-    pub(crate) fn folder(&mut self, path: &Path, owner: Owner) -> Result<PathBuf, BuildError> {
-        let mut asked = PathBuf::from("/");
-        for part in path.components() {
-            let Component::Normal(name) = part else {
-                continue;
+/// What a file holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Bytes {
+    /// Its digest.
+    pub(crate) content: Content,
+    /// Its length.
+    pub(crate) size: u64,
+    /// What the [`Source`] knows it by. It says nothing about the layer.
+    pub(crate) from: PathBuf,
+}
+
+impl Contents {
+    /// The name of the layer that has these contents with all times at
+    /// `epoch`: different for different layers, each field framed by its
+    /// length.
+    pub(crate) fn key(&self, epoch: i64) -> [u8; 32] {
+        let mut hasher = Sha256::new();
+        hasher.update(b"holdall layer");
+        hasher.update([FORMAT]);
+        hasher.update(epoch.to_le_bytes());
+        for (path, entry) in &self.entries {
+            let (kind, bytes): (u8, &[u8]) = match &entry.what {
+                What::Folder => (b'd', &[]),
+                What::Link(target) => (b'l', target),
+                What::File(bytes) => (b'f', &bytes.content),
             };
-            let parent = self.made.get(&asked).cloned();
-            let Some(parent) = parent else { continue };
-            asked.push(name);
-            if !self.made.contains_key(&asked) {
-                let made = self.step(&parent, name, owner)?;
-                self.made.insert(asked.clone(), made);
+            hasher.update([kind]);
+            for number in [entry.mode, entry.owner.uid, entry.owner.gid] {
+                hasher.update(number.to_le_bytes());
+            }
+            for field in [path.as_slice(), bytes] {
+                hasher.update((field.len() as u64).to_le_bytes());
+                hasher.update(field);
             }
         }
-        Ok(self
-            .made
-            .get(&asked)
-            .map_or(asked, |made| made.path.clone()))
+        hasher.finalize().into()
     }
 
-    fn step(&mut self, parent: &Made, name: &OsStr, owner: Owner) -> Result<Made, BuildError> {
-        let path = parent.path.join(name);
-        let refuse = |reason| {
-            Err(BuildError::Target {
-                path: path.clone(),
-                reason,
-            })
-        };
-        if parent.below {
-            if let Some(entry) = self.below.lookup(&path)? {
-                if entry.metadata.kind != Kind::Directory {
-                    return refuse("a file is in the way");
-                }
-                // A link may lead anywhere: its folder's own parents come first.
-                if entry.path != path {
-                    let path = self.folder(&entry.path, owner)?;
-                    return Ok(Made { path, below: true });
-                }
-                self.make(&path)?;
-                self.adopt(&path, &entry.metadata)?;
-                return Ok(Made { path, below: true });
-            }
-            if self.below.lookup_link(&path)?.is_some() {
-                return refuse("a link that leads nowhere is in the way");
-            }
-        }
-        if self
-            .inside(&path)
-            .symlink_metadata()
-            .is_ok_and(|found| !found.is_dir())
-        {
-            return refuse("a file is in the way");
-        }
-        self.make(&path)?;
-        self.dress(&path, FOLDER_MODE, owner)?;
-        Ok(Made { path, below: false })
+    fn get(&self, path: &Path) -> Option<&What> {
+        self.entries.get(below_root(path)).map(|entry| &entry.what)
     }
 
-    /// Makes a file in a folder made before, and fills it by `fill`.
-    pub(crate) fn file(
-        &mut self,
-        path: &Path,
-        mode: u32,
-        owner: Owner,
-        fill: &mut dyn FnMut(&mut File) -> Result<(), BuildError>,
-    ) -> Result<(), BuildError> {
-        let path = self.place(path, owner)?;
-        let inside = self.inside(&path);
-        let mut options = File::options();
-        options
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .custom_flags(nix::libc::O_NOFOLLOW);
-        let mut file = options
-            .open(inside)
-            .map_err(|source| write_error(&path, source))?;
-        fill(&mut file)?;
-        self.dress(&path, mode, owner)
-    }
-
-    /// Makes a file with this content.
-    pub(crate) fn content(
-        &mut self,
-        path: &str,
-        mode: u32,
-        bytes: &[u8],
-    ) -> Result<(), BuildError> {
-        let path = Path::new(path);
-        self.file(path, mode, Owner::default(), &mut |file| {
-            file.write_all(bytes)
-                .map_err(|source| write_error(path, source))
-        })
-    }
-
-    /// Makes a link.
-    pub(crate) fn link(
-        &mut self,
-        path: &Path,
-        target: &OsStr,
-        owner: Owner,
-    ) -> Result<(), BuildError> {
-        let path = self.place(path, owner)?;
-        let inside = self.inside(&path);
-        std::os::unix::fs::symlink(target, &inside)
-            .and_then(|()| std::os::unix::fs::lchown(&inside, Some(owner.uid), Some(owner.gid)))
-            .map_err(|source| write_error(&path, source))
-    }
-
-    /// Where a file may be made: its folders are there, and nothing that it
-    /// can't replace is.
-    fn place(&mut self, path: &Path, owner: Owner) -> Result<PathBuf, BuildError> {
-        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(BuildError::Target {
-                path: path.to_owned(),
-                reason: FOLDER,
-            });
-        };
-        let parent = self.folder(parent, owner)?;
-        let path = parent.join(name);
-        let below = self.below.lookup_link(&path)?;
-        if below.is_some_and(|entry| entry.metadata.kind == Kind::Directory) {
-            return Err(BuildError::Target {
-                path,
-                reason: FOLDER,
-            });
-        }
-        match self.inside(&path).symlink_metadata() {
-            Ok(found) if found.is_dir() => Err(BuildError::Target {
-                path,
-                reason: FOLDER,
-            }),
-            Ok(_) => {
-                let removed = std::fs::remove_file(self.inside(&path));
-                removed.map_err(|source| write_error(&path, source))?;
-                Ok(path)
-            }
-            Err(_) => Ok(path),
-        }
-    }
-
-    fn make(&self, path: &Path) -> Result<(), BuildError> {
-        match std::fs::create_dir(self.inside(path)) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                Err(write_error(path, error))
-            }
-            Ok(()) | Err(_) => Ok(()),
-        }
-    }
-
-    /// A folder in a layer hides the attributes of the one below it, so it
-    /// takes them.
-    fn adopt(&self, path: &Path, below: &holdall_image::root::Metadata) -> Result<(), BuildError> {
-        self.dress(
-            path,
-            below.mode,
-            Owner {
-                uid: below.uid,
-                gid: below.gid,
-            },
-        )
-    }
-
-    /// Owner first: chown takes set-id bits away.
-    fn dress(&self, path: &Path, mode: u32, owner: Owner) -> Result<(), BuildError> {
-        let inside = self.inside(path);
-        std::os::unix::fs::lchown(&inside, Some(owner.uid), Some(owner.gid))
-            .and_then(|()| std::fs::set_permissions(&inside, std::fs::Permissions::from_mode(mode)))
-            .map_err(|source| write_error(path, source))
-    }
-
-    fn inside(&self, path: &Path) -> PathBuf {
-        let relative = path.strip_prefix("/").unwrap_or(path);
-        if relative.as_os_str().is_empty() {
-            self.dir.to_owned()
-        } else {
-            self.dir.join(relative)
-        }
+    fn put(&mut self, path: &Path, mode: u32, owner: Owner, what: What) {
+        let entry = Entry { mode, owner, what };
+        self.entries.insert(below_root(path).to_vec(), entry);
     }
 }
 
-fn write_error(path: &Path, source: io::Error) -> BuildError {
-    BuildError::WriteLayer {
-        path: path.to_owned(),
-        source,
+/// The bytes of a path without the slash it begins with.
+fn below_root(path: &Path) -> &[u8] {
+    let bytes = path.as_os_str().as_bytes();
+    bytes.strip_prefix(b"/").unwrap_or(bytes)
+}
+
+/// The folder that a path below the root lies in; none for the root.
+fn parent(path: &[u8]) -> Option<&[u8]> {
+    if path.is_empty() {
+        return None;
     }
+    let slash = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+    path.get(..slash)
 }
 
-/// Which files get the epoch as their time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Times {
-    /// All of them.
-    All,
-    /// Those that are newer.
-    Newer,
-}
-
-/// Gives the files of a layer their times, so that what lies in the folder is
-/// what its archive says. The folder is ours alone, so that no link turns up
-/// in the middle of a path.
-pub(crate) fn settle(dir: &Path, epoch: i64, times: Times) -> io::Result<()> {
+/// Gives the files of a layer that are newer than `epoch` that time, so that
+/// what lies in the folder is what its archive says. The folder is ours alone,
+/// so that no link turns up in the middle of a path.
+pub(crate) fn settle(dir: &Path, epoch: i64) -> io::Result<()> {
     let time = TimeSpec::new(epoch, 0);
     let mut todo = vec![dir.to_owned()];
     while let Some(path) = todo.pop() {
@@ -281,8 +140,7 @@ pub(crate) fn settle(dir: &Path, epoch: i64, times: Times) -> io::Result<()> {
                 todo.push(entry?.path());
             }
         }
-        let newer = (found.mtime(), found.mtime_nsec()) > (epoch, 0);
-        if newer || times == Times::All {
+        if (found.mtime(), found.mtime_nsec()) > (epoch, 0) {
             utimensat(
                 AT_FDCWD,
                 &path,

@@ -11,6 +11,7 @@ use crate::cache::Key;
 use crate::cache::key::{self, Inputs};
 use crate::config;
 use crate::context::Tree;
+use crate::layer;
 use crate::lock::Lock;
 use crate::toml::{Base, Copy, Image};
 
@@ -109,6 +110,8 @@ pub(crate) enum Action {
         copy: Copy,
         /// What it takes.
         tree: Tree,
+        /// The most layers it makes of that.
+        parts: u64,
     },
     /// Runs a command.
     Run {
@@ -150,12 +153,16 @@ pub(crate) fn steps(image: &Image, manifest: &Manifest, trees: Vec<Tree>, init: 
             Some(Inputs::Packages(packages)),
         );
     }
-    for (copy, tree) in image.copy.iter().zip(trees) {
+    let weight = |tree: &Tree| layer::weight(tree.entries.len(), tree.size());
+    let weights: Vec<u64> = trees.iter().map(weight).collect();
+    let parts = layer::most_parts(&weights);
+    for ((copy, tree), parts) in image.copy.iter().zip(trees).zip(parts) {
         let inputs = Inputs::Copy {
             to: copy.to.value.clone(),
             owner: copy.owner.as_ref().map(|owner| owner.value.clone()),
             mode: copy.mode,
             tree: tree.digest,
+            parts,
         };
         let name = format!("copy {} to {}", shown(&copy.from.value), copy.to.value);
         push(
@@ -163,6 +170,7 @@ pub(crate) fn steps(image: &Image, manifest: &Manifest, trees: Vec<Tree>, init: 
             Action::Copy {
                 copy: copy.clone(),
                 tree,
+                parts,
             },
             Some(inputs),
         );

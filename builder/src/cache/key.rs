@@ -11,11 +11,17 @@ use sha2::{Digest as _, Sha256};
 
 /// Grows whenever the same inputs would make another result than before, so
 /// that no layer of an older builder is taken for one of ours.
-pub(crate) const FORMAT: i64 = 1;
+pub(crate) const FORMAT: i64 = 2;
 
 /// The key of a step.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key([u8; 32]);
+
+impl From<[u8; 32]> for Key {
+    fn from(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+}
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -54,6 +60,8 @@ pub(crate) enum Inputs {
         mode: Option<u32>,
         /// The digest of the tree that is copied.
         tree: [u8; 32],
+        /// The most layers it makes.
+        parts: u64,
     },
     /// A command.
     Run {
@@ -98,11 +106,13 @@ fn encode(parent: Option<Key>, architecture: &str, epoch: i64, inputs: &Inputs) 
             owner,
             mode,
             tree,
+            parts,
         } => {
             frame.kind(b"copy").bytes(to.as_bytes());
             frame.optional(owner.as_deref().map(str::as_bytes));
             frame.optional(mode.map(u32::to_le_bytes).as_ref().map(<[u8; 4]>::as_slice));
             frame.bytes(tree);
+            frame.bytes(&parts.to_le_bytes());
         }
         Inputs::Run { argv, env } => {
             frame.kind(b"run").list(argv);
@@ -185,13 +195,15 @@ mod tests {
                 word(),
                 prop::option::of(word()),
                 prop::option::of(0..2_u32),
-                any::<bool>()
+                any::<bool>(),
+                1..3_u64
             )
-                .prop_map(|(to, owner, mode, one)| Inputs::Copy {
+                .prop_map(|(to, owner, mode, one, parts)| Inputs::Copy {
                     to,
                     owner,
                     mode,
-                    tree: [u8::from(one); 32]
+                    tree: [u8::from(one); 32],
+                    parts
                 }),
             (words(), pairs).prop_map(|(argv, env)| Inputs::Run { argv, env }),
             word().prop_map(Inputs::Init),

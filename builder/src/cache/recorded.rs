@@ -23,8 +23,8 @@ pub(crate) enum Recorded {
 
 /// A record as it was read.
 enum Found {
-    /// The layer that the step made, if it made one.
-    Step(Option<Digest>),
+    /// The layers that the step made, or the one of some contents.
+    Layers(Vec<Digest>),
     Image(Digest),
     Index,
     OtherVersion,
@@ -33,9 +33,10 @@ enum Found {
 /// Looks at a record of one of the folders of [`super::RECORDS`].
 pub(crate) fn recorded(folder: &str, path: &Path, store: &Store) -> Recorded {
     let found = match folder {
-        "steps" => read::<StepRecord>(path).map(|record| {
+        "steps" | "layers" => read::<StepRecord>(path).map(|record| {
             record.map_or(Found::OtherVersion, |record| {
-                Found::Step(record.layer().map(|layer| layer.descriptor.digest))
+                let layers = record.layers.into_iter();
+                Found::Layers(layers.map(|layer| layer.descriptor.digest).collect())
             })
         }),
         "images" => read::<ImageRecord>(path)
@@ -51,9 +52,10 @@ pub(crate) fn recorded(folder: &str, path: &Path, store: &Store) -> Recorded {
 /// What a record is worth, given which blobs there are.
 fn judge(found: io::Result<Found>, there: impl Fn(&Digest) -> bool) -> Recorded {
     match found {
-        Ok(Found::Index | Found::Step(None)) => Recorded::Good,
-        Ok(Found::Step(Some(blob)) | Found::Image(blob)) if there(&blob) => Recorded::Good,
-        Ok(Found::Step(Some(_)) | Found::Image(_) | Found::OtherVersion) => Recorded::Stale,
+        Ok(Found::Index) => Recorded::Good,
+        Ok(Found::Layers(blobs)) if blobs.iter().all(&there) => Recorded::Good,
+        Ok(Found::Image(blob)) if there(&blob) => Recorded::Good,
+        Ok(Found::Layers(_) | Found::Image(_) | Found::OtherVersion) => Recorded::Stale,
         Err(error) => Recorded::Bad(error.to_string()),
     }
 }

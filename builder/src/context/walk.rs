@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::dir::Dir;
 use nix::fcntl::{AtFlags, OFlag, readlinkat};
-use nix::sys::stat::{SFlag, fstat, fstatat};
+use nix::sys::stat::{FileStat, SFlag, fstat, fstatat};
 use sha2::{Digest as _, Sha256};
 
 use super::content::{hash, stamp};
@@ -17,7 +17,7 @@ use super::{
     ContextError, Entry, MAX_DEPTH, Node, WITHIN, error_of, executable, kind, open, read_error,
 };
 use crate::host;
-use crate::stat_index::StatIndex;
+use crate::stat_index::{Content, StatIndex};
 
 /// A walk through what one `copy` takes.
 pub(super) struct Walk<'a> {
@@ -92,10 +92,7 @@ impl Walk<'_> {
             }
             SFlag::S_IFLNK => Node::Link(readlinkat(dir, name).map_err(failed)?),
             SFlag::S_IFREG => match self.index.known(full.as_os_str().as_bytes(), &stamp(&stat)) {
-                Some(content) => Node::File {
-                    executable: executable(&stat),
-                    content,
-                },
+                Some(content) => file_node(&stat, content),
                 None => {
                     let flags = OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
                     let file = open(dir, Path::new(name), flags, WITHIN).map_err(failed)?;
@@ -117,19 +114,20 @@ impl Walk<'_> {
             return Err(ContextError::Special { path: full });
         }
         let key = full.as_os_str().as_bytes();
-        let executable = executable(&stat);
         if let Some(content) = self.index.known(key, &stamp(&stat)) {
-            return Ok(Node::File {
-                executable,
-                content,
-            });
+            return Ok(file_node(&stat, content));
         }
         let content = hash(file).map_err(|source| read_error(&full, source))?;
         self.index.remember(key, &stamp(&stat), content, now);
-        Ok(Node::File {
-            executable,
-            content,
-        })
+        Ok(file_node(&stat, content))
+    }
+}
+
+fn file_node(stat: &FileStat, content: Content) -> Node {
+    Node::File {
+        executable: executable(stat),
+        size: stamp(stat).size,
+        content,
     }
 }
 
@@ -157,6 +155,8 @@ pub(super) fn digest(entries: &[Entry]) -> [u8; 32] {
             Node::File {
                 executable,
                 content,
+                // The content says it.
+                size: _,
             } => {
                 field(if *executable { b"program" } else { b"file" });
                 field(content);

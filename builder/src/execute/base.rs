@@ -12,7 +12,6 @@ use super::Executor;
 use crate::Progress;
 use crate::bootstrap::bootstrap;
 use crate::error::BuildError;
-use crate::layer::Times;
 use crate::packages::Packages;
 use crate::toml::Base;
 
@@ -62,7 +61,7 @@ pub(super) fn take(
             };
             packages.fetch(lock, &mut output)?;
             let root = bootstrap(&packages, lock, executor.epoch, &mut output)?;
-            Ok(Taken::Layer(Some(executor.pack(&root, Times::Newer)?)))
+            Ok(Taken::Layer(Some(executor.pack(&root)?)))
         }
     }
 }

@@ -15,7 +15,6 @@ use crate::Progress;
 use crate::bootstrap::VOLATILE;
 use crate::diff;
 use crate::error::BuildError;
-use crate::layer::Times;
 use crate::lines::Lines;
 use crate::plan::SHELL;
 use crate::program::keep;
@@ -156,7 +155,7 @@ pub(super) fn run(
         source,
     })?;
     if changed {
-        return Ok(Some(executor.pack(&upper, Times::Newer)?));
+        return Ok(Some(executor.pack(&upper)?));
     }
     executor.workspace.clear(&upper);
     Ok(None)

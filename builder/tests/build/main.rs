@@ -12,6 +12,7 @@ mod bootstrap;
 mod check;
 mod copy;
 mod interrupt;
+mod parts;
 mod reproducible;
 mod run;
 mod world;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         reproducible::ALL,
         check::ALL,
         interrupt::ALL,
+        parts::ALL,
         bootstrap::ALL,
     ];
     let trials = all.into_iter().flatten().copied().map(trial).collect();

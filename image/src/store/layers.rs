@@ -1,9 +1,13 @@
 //! Layers: blobs by digest, directories by diff ID.
 
 use std::io::{self, Read};
+use std::num::NonZero;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::PermissionsExt;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
@@ -36,25 +40,39 @@ impl Store {
     /// `diff_id`, by a rename: it must lie on the same file system. If there
     /// is one already, `dir` is removed.
     pub fn adopt_layer(&self, dir: &Path, diff_id: &Digest) -> Result<PathBuf, StoreError> {
+        self.adopt_layers([(dir, *diff_id)])?;
+        Ok(self.layer_dir(diff_id))
+    }
+
+    /// The same of several, which are made durable together.
+    pub fn adopt_layers<'d>(
+        &self,
+        layers: impl IntoIterator<Item = (&'d Path, Digest)>,
+    ) -> Result<(), StoreError> {
         self.begin()?;
-        let target = self.layer_dir(diff_id);
-        let failed = |source| StoreError::Adopt {
+        let mut synced = false;
+        let mut renamed = None;
+        for (dir, diff_id) in layers {
+            let failed = |source| StoreError::Adopt {
+                path: dir.to_owned(),
+                source,
+            };
+            if !std::mem::replace(&mut synced, true) {
+                sync_tree(dir).map_err(failed)?;
+            }
+            let target = self.layer_dir(&diff_id);
+            let flags = RenameFlags::RENAME_NOREPLACE;
+            match renameat2(AT_FDCWD, dir, AT_FDCWD, &target, flags) {
+                Ok(()) => renamed = Some(dir),
+                Err(Errno::EEXIST) => remove_tree(dir).map_err(failed)?,
+                Err(error) => return Err(failed(error.into())),
+            }
+        }
+        let Some(dir) = renamed else { return Ok(()) };
+        blob::sync_dir(&self.layers).map_err(|source| StoreError::Adopt {
             path: dir.to_owned(),
             source,
-        };
-        sync_tree(dir).map_err(failed)?;
-        match renameat2(
-            AT_FDCWD,
-            dir,
-            AT_FDCWD,
-            &target,
-            RenameFlags::RENAME_NOREPLACE,
-        ) {
-            Ok(()) => blob::sync_dir(&self.layers).map_err(failed)?,
-            Err(Errno::EEXIST) => remove_tree(dir).map_err(failed)?,
-            Err(error) => return Err(failed(error.into())),
-        }
-        Ok(target)
+        })
     }
 
     /// Stores a layer that is a tar, plain, gzip or zstd, and unpacks it, in
@@ -161,12 +179,39 @@ impl Store {
         }
     }
 
-    /// The directories of all layers of the image, bottom first.
+    /// The directories of all layers of the image, bottom first. Those that
+    /// were not unpacked are, by as many threads as there are processors.
     pub fn unpacked_layers(&self, image: &Image) -> Result<Vec<PathBuf>, LayerError> {
-        image
-            .layers()
-            .map(|(layer, diff_id)| self.unpacked(layer, diff_id))
-            .collect()
+        let mut missing = Vec::new();
+        for (layer, diff_id) in image.layers() {
+            if !self.is_unpacked(diff_id)? {
+                missing.push((layer, diff_id));
+            }
+        }
+        let threads = thread::available_parallelism().map_or(1, NonZero::get);
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some((layer, diff_id)) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if let Err(error) = self.unpacked(layer, diff_id) {
+                    next.store(missing.len(), Ordering::Relaxed);
+                    return Err(error);
+                }
+            }
+            Ok(())
+        };
+        thread::scope(|scope| {
+            let others: Vec<_> = (1..threads.min(missing.len()))
+                .map(|_| scope.spawn(work))
+                .collect();
+            let mut done = work();
+            for other in others {
+                let other = other.join().unwrap_or_else(|panic| resume_unwind(panic));
+                done = done.and(other);
+            }
+            done
+        })?;
+        let folders = image.layers().map(|(_, diff_id)| self.layer_dir(diff_id));
+        Ok(folders.collect())
     }
 
     /// Where the layer's directory is, or would be.
