@@ -16,8 +16,8 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{FileStat, SFlag, fstat};
 
 pub(crate) use self::content::{copy, file_digest, hash};
-use self::walk::{Walk, digest};
-use crate::stat_index::{Content, StatIndex};
+use self::walk::{Found, Walk, digest};
+use crate::stat_index::{Content, Learned, StatIndex};
 
 /// The deepest folder that is walked: deeper ones are no source code.
 const MAX_DEPTH: usize = 256;
@@ -146,14 +146,16 @@ impl Context {
         let file = open(self.dir.as_fd(), path, flags, ResolveFlag::RESOLVE_BENEATH);
         let file = File::from(file.map_err(|errno| error_of(path, errno))?);
         let stop = AtomicBool::new(false);
-        let mut walk = Walk {
+        let mut learned = Learned::default();
+        let walk = Walk {
             from: Path::new(""),
             own: None,
             index,
             stop: &stop,
-            entries: Vec::new(),
         };
-        walk.file(path, &file).map(drop)
+        walk.file(path, &file, &mut learned)?;
+        index.merge(learned);
+        Ok(())
     }
 
     /// Walks what one `copy` takes, reading only what `index` doesn't know.
@@ -173,19 +175,18 @@ impl Context {
         let node = open(self.dir.as_fd(), name, OFlag::O_PATH, beneath).map_err(failed)?;
         let stat = fstat(&node).map_err(failed)?;
         let own = self.own.as_deref();
-        let mut walk = Walk {
+        let walk = Walk {
             from,
             own,
             index,
             stop,
-            entries: Vec::new(),
         };
-        let root = match kind(&stat) {
+        let (root, found) = match kind(&stat) {
             SFlag::S_IFDIR => {
                 let root =
                     open(self.dir.as_fd(), name, OFlag::O_DIRECTORY, beneath).map_err(failed)?;
-                walk.folder(root.as_fd())?;
-                root
+                let found = walk.folder(root.as_fd())?;
+                (root, found)
             }
             SFlag::S_IFREG => {
                 let flags = OFlag::O_NONBLOCK;
@@ -194,12 +195,13 @@ impl Context {
                     root.try_clone()
                         .map_err(|source| read_error(from, source))?,
                 );
-                let node = walk.file(Path::new(""), &file)?;
-                walk.entries.push(Entry {
+                let mut found = Found::default();
+                let node = walk.file(Path::new(""), &file, &mut found.learned)?;
+                found.entries.push(Entry {
                     path: PathBuf::new(),
                     node,
                 });
-                root
+                (root, found)
             }
             _ => {
                 return Err(ContextError::Special {
@@ -207,7 +209,11 @@ impl Context {
                 });
             }
         };
-        let mut entries = walk.entries;
+        let Found {
+            mut entries,
+            learned,
+        } = found;
+        index.merge(learned);
         // By bytes: comparing paths part by part takes ten times as long.
         entries.sort_unstable_by(|a, b| a.path.as_os_str().cmp(b.path.as_os_str()));
         let digest = digest(&entries);

@@ -64,14 +64,54 @@ impl Stamp {
 /// The digest of a file's content.
 pub(crate) type Content = [u8; 32];
 
+/// One file of the index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Record {
+    path: Vec<u8>,
+    stamp: Stamp,
+    content: Content,
+}
+
 /// The index of one context.
 #[derive(Debug, Default)]
 pub(crate) struct StatIndex {
     file: PathBuf,
-    before: BTreeMap<Vec<u8>, (Stamp, Content)>,
-    now: BTreeMap<Vec<u8>, (Stamp, Content)>,
+    /// What an earlier build knew, by path.
+    before: Vec<Record>,
+    /// Which of those are still true, as far as anyone asked.
+    used: Vec<bool>,
+    new: BTreeMap<Vec<u8>, (Stamp, Content)>,
     racy: Vec<Vec<u8>>,
     read: usize,
+}
+
+/// What one walk, or one thread of it, learned: to be [`merged`].
+///
+/// [`merged`]: StatIndex::merge
+#[derive(Debug, Default)]
+pub(crate) struct Learned {
+    used: Vec<usize>,
+    new: Vec<(Vec<u8>, Stamp, Content)>,
+    racy: Vec<Vec<u8>>,
+}
+
+impl Learned {
+    /// Remembers what a file held. `stamp` was taken before it was read, and
+    /// `now` as well.
+    pub(crate) fn remember(&mut self, path: &[u8], stamp: &Stamp, content: Content, now: i128) {
+        if stamp.settled(now) {
+            self.new.push((path.to_owned(), *stamp, content));
+        } else {
+            self.racy.push(path.to_owned());
+        }
+    }
+
+    /// Takes in what another thread learned.
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.used.extend(other.used);
+        self.new.extend(other.new);
+        self.racy.extend(other.racy);
+    }
 }
 
 impl StatIndex {
@@ -80,33 +120,41 @@ impl StatIndex {
         let before = read_index(&file).unwrap_or_default();
         Self {
             file,
+            used: vec![false; before.len()],
             before,
-            now: BTreeMap::new(),
-            racy: Vec::new(),
-            read: 0,
+            ..Self::default()
         }
     }
 
     /// The digest of a file that has this stamp, if it is known.
-    pub(crate) fn known(&mut self, path: &[u8], stamp: &Stamp) -> Option<Content> {
-        let (old, digest) = self.now.get(path).or_else(|| self.before.get(path))?;
-        if old != stamp {
-            return None;
+    pub(crate) fn known(
+        &self,
+        path: &[u8],
+        stamp: &Stamp,
+        learned: &mut Learned,
+    ) -> Option<Content> {
+        if let Some((found, content)) = self.new.get(path) {
+            return (found == stamp).then_some(*content);
         }
-        let digest = *digest;
-        self.now.insert(path.to_owned(), (*stamp, digest));
-        Some(digest)
+        let find = |record: &Record| record.path.as_slice().cmp(path);
+        let at = self.before.binary_search_by(find).ok()?;
+        let record = self.before.get(at).filter(|it| it.stamp == *stamp)?;
+        learned.used.push(at);
+        Some(record.content)
     }
 
-    /// Remembers what a file held. `stamp` was taken before it was read, and
-    /// `now` as well.
-    pub(crate) fn remember(&mut self, path: &[u8], stamp: &Stamp, digest: Content, now: i128) {
-        self.read += 1;
-        if stamp.settled(now) {
-            self.now.insert(path.to_owned(), (*stamp, digest));
-        } else {
-            self.racy.push(path.to_owned());
+    /// Takes in what a walk learned.
+    pub(crate) fn merge(&mut self, learned: Learned) {
+        for at in learned.used {
+            if let Some(used) = self.used.get_mut(at) {
+                *used = true;
+            }
         }
+        self.read += learned.new.len() + learned.racy.len();
+        for (path, stamp, content) in learned.new {
+            self.new.insert(path, (stamp, content));
+        }
+        self.racy.extend(learned.racy);
     }
 
     /// The files whose reading could not be remembered, because they had just
@@ -123,10 +171,25 @@ impl StatIndex {
     /// Saves the index if it has changed. Files that were not asked for are
     /// forgotten.
     pub(crate) fn save(&self) -> io::Result<()> {
-        if self.now == self.before {
+        if self.new.is_empty() && self.used.iter().all(|used| *used) {
             return Ok(());
         }
-        write_atomic(&self.file, &encode(&self.now))
+        write_atomic(&self.file, &encode(&self.now()))
+    }
+
+    /// All that is known, by path.
+    fn now(&self) -> Vec<Record> {
+        let kept = self.before.iter().zip(&self.used);
+        let kept = kept.filter(|(record, used)| **used && !self.new.contains_key(&record.path));
+        let mut records: Vec<Record> = kept.map(|(record, _)| record.clone()).collect();
+        let new = self.new.iter().map(|(path, (stamp, content))| Record {
+            path: path.clone(),
+            stamp: *stamp,
+            content: *content,
+        });
+        records.extend(new);
+        records.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        records
     }
 }
 
@@ -146,7 +209,7 @@ pub(crate) fn is_readable(file: &Path) -> io::Result<bool> {
         .ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-fn read_index(file: &Path) -> Option<BTreeMap<Vec<u8>, (Stamp, Content)>> {
+fn read_index(file: &Path) -> Option<Vec<Record>> {
     let size = file.symlink_metadata().ok()?.len();
     if size > MAX_SIZE {
         return None;
@@ -154,9 +217,14 @@ fn read_index(file: &Path) -> Option<BTreeMap<Vec<u8>, (Stamp, Content)>> {
     decode(&std::fs::read(file).ok()?)
 }
 
-fn encode(entries: &BTreeMap<Vec<u8>, (Stamp, Content)>) -> Vec<u8> {
+fn encode(records: &[Record]) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
-    for (path, (stamp, digest)) in entries {
+    for Record {
+        path,
+        stamp,
+        content,
+    } in records
+    {
         let Stamp {
             dev,
             ino,
@@ -173,7 +241,7 @@ fn encode(entries: &BTreeMap<Vec<u8>, (Stamp, Content)>) -> Vec<u8> {
         bytes.extend(mtime.to_le_bytes());
         bytes.extend(ctime.to_le_bytes());
         bytes.extend(mode.to_le_bytes());
-        bytes.extend(digest);
+        bytes.extend(content);
     }
     // A power cut can leave the new name on old blocks.
     let seal = Sha256::digest(&bytes);
@@ -181,13 +249,13 @@ fn encode(entries: &BTreeMap<Vec<u8>, (Stamp, Content)>) -> Vec<u8> {
     bytes
 }
 
-fn decode(bytes: &[u8]) -> Option<BTreeMap<Vec<u8>, (Stamp, Content)>> {
+fn decode(bytes: &[u8]) -> Option<Vec<Record>> {
     let (body, seal) = bytes.split_at_checked(bytes.len().checked_sub(32)?)?;
     if Sha256::digest(body).as_slice() != seal {
         return None;
     }
     let mut rest = body.strip_prefix(MAGIC)?;
-    let mut entries = BTreeMap::new();
+    let mut records = Vec::new();
     while !rest.is_empty() {
         let length = usize::try_from(u64::from_le_bytes(take(&mut rest)?)).ok()?;
         let (path, tail) = rest.split_at_checked(length)?;
@@ -200,9 +268,16 @@ fn decode(bytes: &[u8]) -> Option<BTreeMap<Vec<u8>, (Stamp, Content)>> {
             ctime: i128::from_le_bytes(take(&mut rest)?),
             mode: u32::from_le_bytes(take(&mut rest)?),
         };
-        entries.insert(path.to_owned(), (stamp, take::<32>(&mut rest)?));
+        records.push(Record {
+            path: path.to_owned(),
+            stamp,
+            content: take::<32>(&mut rest)?,
+        });
     }
-    Some(entries)
+    // It is searched by halves.
+    records
+        .is_sorted_by(|a, b| a.path < b.path)
+        .then_some(records)
 }
 
 fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
@@ -230,13 +305,21 @@ mod tests {
         }
     }
 
+    /// An index that has read the one file `a` at `now`.
+    fn remembered(stamp: &Stamp, now: i128) -> StatIndex {
+        let mut learned = Learned::default();
+        learned.remember(b"a", stamp, [1; 32], now);
+        let mut index = StatIndex::default();
+        index.merge(learned);
+        index
+    }
+
     #[test]
     fn a_file_read_in_the_tick_it_was_written_in_is_read_again() {
         let written = 1000 * SECOND + 7;
         let known = |now| {
-            let mut index = StatIndex::default();
-            index.remember(b"a", &stamp(written), [1; 32], now);
-            index.known(b"a", &stamp(written))
+            let index = remembered(&stamp(written), now);
+            index.known(b"a", &stamp(written), &mut Learned::default())
         };
         assert_eq!(known(written), None);
         assert_eq!(known(written + TICK), None);
@@ -248,9 +331,9 @@ mod tests {
     fn a_file_system_of_whole_seconds_needs_two_of_them() {
         let written = 1000 * SECOND;
         let known = |now| {
-            let mut index = StatIndex::default();
-            index.remember(b"a", &stamp(written), [1; 32], now);
-            index.known(b"a", &stamp(written)).is_some()
+            let index = remembered(&stamp(written), now);
+            let mut learned = Learned::default();
+            index.known(b"a", &stamp(written), &mut learned).is_some()
         };
         assert!(!known(written + SECOND));
         assert!(known(written + 2 * SECOND + 1));
@@ -259,8 +342,8 @@ mod tests {
     #[test]
     fn any_other_stamp_is_another_file() {
         let old = stamp(7);
-        let mut index = StatIndex::default();
-        index.remember(b"a", &old, [1; 32], SECOND);
+        let index = remembered(&old, SECOND);
+        let mut learned = Learned::default();
         for new in [
             Stamp { dev: 9, ..old },
             Stamp { ino: 9, ..old },
@@ -269,16 +352,40 @@ mod tests {
             Stamp { ctime: 9, ..old },
             Stamp { mode: 9, ..old },
         ] {
-            assert_eq!(index.known(b"a", &new), None, "{new:?}");
+            assert_eq!(index.known(b"a", &new, &mut learned), None, "{new:?}");
         }
-        assert_eq!(index.known(b"a", &old), Some([1; 32]));
+        assert_eq!(index.known(b"a", &old, &mut learned), Some([1; 32]));
+    }
+
+    #[test]
+    fn an_index_keeps_what_was_asked_for_and_is_written_only_when_it_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("index");
+        let walk = |files: &[(&[u8], u8)]| {
+            let mut index = StatIndex::load(file.clone());
+            let mut learned = Learned::default();
+            for (path, content) in files {
+                if index.known(path, &stamp(7), &mut learned) != Some([*content; 32]) {
+                    learned.remember(path, &stamp(7), [*content; 32], SECOND);
+                }
+            }
+            index.merge(learned);
+            index.save().unwrap();
+            index.read()
+        };
+        assert_eq!(walk(&[(b"b", 1), (b"a", 2)]), 2);
+        let ino = || std::os::unix::fs::MetadataExt::ino(&file.metadata().unwrap());
+        let before = ino();
+        assert_eq!(walk(&[(b"a", 2), (b"b", 1)]), 0);
+        assert_eq!(ino(), before, "nothing was written");
+        assert_eq!(walk(&[(b"a", 2)]), 0, "b is forgotten");
+        assert_eq!(walk(&[(b"a", 3), (b"c", 1)]), 2);
+        assert_eq!(walk(&[(b"a", 3), (b"b", 1), (b"c", 1)]), 1);
     }
 
     #[test]
     fn a_damaged_index_is_no_index() {
-        let mut entries = BTreeMap::new();
-        entries.insert(b"a".to_vec(), (stamp(7), [1; 32]));
-        let bytes = encode(&entries);
+        let bytes = encode(&remembered(&stamp(7), SECOND).now());
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[at] ^= 1;
@@ -296,11 +403,13 @@ mod tests {
                 0..9,
             ),
         ) {
-            let entry = |(path, (time, size, digest)): (Vec<u8>, (i64, u64, Content))| {
-                (path, (Stamp { size, ..stamp(i128::from(time)) }, digest))
+            let record = |(path, (time, size, content)): (Vec<u8>, (i64, u64, Content))| Record {
+                path,
+                stamp: Stamp { size, ..stamp(i128::from(time)) },
+                content,
             };
-            let entries: BTreeMap<_, _> = entries.into_iter().map(entry).collect();
-            prop_assert_eq!(decode(&encode(&entries)), Some(entries));
+            let records: Vec<Record> = entries.into_iter().map(record).collect();
+            prop_assert_eq!(decode(&encode(&records)), Some(records));
         }
     }
 }

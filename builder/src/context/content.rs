@@ -9,7 +9,7 @@ use nix::sys::stat::{FileStat, fstat};
 use sha2::{Digest as _, Sha256};
 
 use crate::host;
-use crate::stat_index::{Content, Stamp, StatIndex};
+use crate::stat_index::{Content, Learned, Stamp, StatIndex};
 
 /// The digest of a file from where it stands.
 pub(crate) fn hash(file: &File) -> io::Result<Content> {
@@ -44,11 +44,16 @@ pub(crate) fn file_digest(path: &Path, index: &mut StatIndex) -> io::Result<Cont
     let stat = stamp(&fstat(&file)?);
     // No path of the context begins with a slash.
     let key = path.as_os_str().as_bytes();
-    if let Some(content) = index.known(key, &stat) {
-        return Ok(content);
-    }
-    let content = hash(&file)?;
-    index.remember(key, &stat, content, now);
+    let mut learned = Learned::default();
+    let content = match index.known(key, &stat, &mut learned) {
+        Some(content) => content,
+        None => {
+            let content = hash(&file)?;
+            learned.remember(key, &stat, content, now);
+            content
+        }
+    };
+    index.merge(learned);
     Ok(content)
 }
 
