@@ -178,27 +178,25 @@ mod tests {
 
     use super::*;
 
-    /// A state root with the cache record of one step, whose layer is there,
-    /// and one package.
+    /// A state root with the cache records of a step and of its layer, which is
+    /// there, and one package.
     fn whole() -> (tempfile::TempDir, Dirs, Store) {
         let root = tempfile::tempdir().unwrap();
         let dirs = Dirs::under(root.path());
         let store = Store::open(&dirs.store(), &dirs.layers()).unwrap();
         let blob = store.write_blob("text/plain", b"a layer").unwrap();
         let step = format!(
-            "{{\"version\":1,\"layer\":{{\"descriptor\":{},\"diff_id\":\"{}\"}}}}",
+            "{{\"version\":2,\"layers\":[{{\"descriptor\":{},\"diff_id\":\"{}\"}}]}}",
             serde_json::to_string(&blob).unwrap(),
             blob.digest
         );
         for (path, text) in [
-            ("cache/steps/aa", step),
-            (
-                "cache/steps/bb",
-                "{\"version\":1,\"layer\":null}".to_owned(),
-            ),
+            ("cache/steps/aa", step.clone()),
+            ("cache/steps/bb", "{\"version\":2,\"layers\":[]}".to_owned()),
+            ("cache/layers/ee", step),
             (
                 "cache/images/cc",
-                format!("{{\"version\":1,\"image\":\"{}\"}}", blob.digest),
+                format!("{{\"version\":2,\"image\":\"{}\"}}", blob.digest),
             ),
         ] {
             let path = root.path().join(path);
@@ -229,16 +227,16 @@ mod tests {
         let report = check(&dirs, &store).unwrap();
         assert_eq!(report.faults, []);
         assert!(report.stale.is_empty() && report.leftovers.is_empty());
-        assert_eq!((report.records, report.packages), (4, 1));
+        assert_eq!((report.records, report.packages), (5, 1));
         let nowhere = Dirs::under(Path::new("/nonexistent"));
         assert_eq!(check(&nowhere, &store).unwrap().faults, []);
     }
 
     #[test]
     fn each_damaged_record_is_named() {
-        for name in ["steps/aa", "images/cc", "index/dd"] {
+        for name in ["steps/aa", "layers/ee", "images/cc", "index/dd"] {
             let (_root, dirs, store) = whole();
-            std::fs::write(dirs.cache().join(name), "{\"version\":1,").unwrap();
+            std::fs::write(dirs.cache().join(name), "{\"version\":2,").unwrap();
             let told = told(&dirs, &store);
             assert_eq!(told.len(), 1, "{told:?}");
             assert!(told[0].starts_with("cache-record: ") && told[0].contains(name));
@@ -254,11 +252,11 @@ mod tests {
         let digest = holdall_image::Digest::of(b"a layer");
         let blobs = dirs.store().join("blobs/sha256");
         std::fs::remove_file(blobs.join(digest.hex())).unwrap();
-        std::fs::write(dirs.cache().join("steps/bb"), "{\"version\":2}").unwrap();
+        std::fs::write(dirs.cache().join("steps/bb"), "{\"version\":1}").unwrap();
         std::fs::write(dirs.cache().join("index/dd"), "holdall stat index 2").unwrap();
         let report = check(&dirs, &store).unwrap();
         assert_eq!(report.faults, []);
-        let names = ["steps/aa", "steps/bb", "images/cc", "index/dd"];
+        let names = ["steps/aa", "steps/bb", "layers/ee", "images/cc", "index/dd"];
         assert_eq!(report.stale, names.map(|name| dirs.cache().join(name)));
         sweep(&dirs, &report).unwrap();
         assert_eq!(check(&dirs, &store).unwrap().records, 0);
