@@ -12,10 +12,12 @@ use std::process::ExitCode;
 
 pub mod boxes;
 mod cli;
+mod clock;
 pub mod control;
 pub mod dirs;
 pub mod oci;
 pub mod ports;
+mod process;
 pub mod step;
 #[expect(unsafe_code, reason = "system calls that nix does not have")]
 mod sys;

@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
-use crate::oci::client::{Call, ClientError, failure, next_report, sealed_json};
+use crate::oci::call::{Call, failure, next_report, sealed_json};
+use crate::oci::client::ClientError;
 use crate::oci::overlay::{self, OverlayError, Upper};
 use crate::oci::report::Report;
 use crate::oci::spec::{Mount, NamespaceType, Process, Root, Spec, User};

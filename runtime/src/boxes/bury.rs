@@ -5,14 +5,14 @@ use std::num::NonZeroU32;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::clock::WallTime;
 use super::error::BoxError;
 use super::files::Durable;
 use super::name::BoxId;
-use super::process::Handle;
 use super::state::{LOST, Run, ended};
 use super::store::BoxStore;
+use crate::clock::WallTime;
 use crate::oci::client::Client;
+use crate::process::Handle;
 
 /// Collects the children that a monitor has or inherits, and keeps the exit
 /// code of the one that matters.

@@ -12,7 +12,7 @@ use nix::poll::PollFlags;
 use super::error::BoxError;
 use super::files::make_private;
 use super::name::BoxId;
-use super::process::wait_for;
+use crate::process::wait_for;
 use crate::sys;
 
 /// How long a terminal that the runtime has sent may take to arrive, on a

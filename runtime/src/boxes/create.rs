@@ -5,7 +5,6 @@ use holdall_image::store::Image;
 use holdall_image::{RootDir, Store};
 use holdall_protocol::{Millis, Signal};
 
-use super::clock::WallTime;
 use super::error::BoxError;
 use super::files::make_private;
 use super::layers;
@@ -15,6 +14,7 @@ use super::profile;
 use super::record::{GRACE_LABEL, Network, RECORD_VERSION, Record};
 use super::store::{BoxStore, Draft};
 use super::volumes::fill;
+use crate::clock::WallTime;
 use crate::oci::overlay;
 use crate::ports::{Protocol, Publish};
 

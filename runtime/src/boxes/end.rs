@@ -8,11 +8,11 @@ use super::error::BoxError;
 use super::lock::Lock;
 use super::logs::Watch;
 use super::name::BoxId;
-use super::process::Handle;
 use super::record::Record;
 use super::state::{BoxState, LOST, Life};
 use super::{BoxName, Boxes};
 use crate::oci::client::Client;
+use crate::process::Handle;
 
 /// How long a box may outlive SIGKILL: its processes may be in the middle of
 /// disk or network waits that the kernel doesn't interrupt.

@@ -1,7 +1,7 @@
 //! A program in a running box.
 //!
 //! In a box with our init, init is asked for it and no process of the host
-//! ever enters the box. Its pipes are made here and its terminal comes out of
+//! enters the box; only where init hangs the runtime does, as in a foreign box. Its pipes are made here and its terminal comes out of
 //! the box; the caller's own streams are never handed in, since whoever gets a
 //! read-only file as standard input can reopen it for writing through /proc.
 
@@ -77,22 +77,29 @@ impl Boxes {
         }
         let signals =
             Signals::catch(&caught).map_err(BoxError::system("catch the caller's signals"))?;
-        if record.has_init {
-            self.exec_by_init(&record, options, &signals)
-        } else {
-            self.exec_by_runtime(&record, options, &signals)
+        if !record.has_init {
+            return self.exec_by_runtime(&record, options, &signals);
+        }
+        match ControlClient::connect(self.store.run_dir(&record.id).path()) {
+            // It hasn't heard of the program yet, so it won't run it later.
+            Err(ControlError::Hangs) => {
+                log::warn!("the init of box {} hangs; entering the box", record.name);
+                self.exec_by_runtime(&record, options, &signals)
+            }
+            client => {
+                let client = client.map_err(|cause| refused(&record, options, cause))?;
+                Self::exec_by_init(client, &record, options, &signals)
+            }
         }
     }
 
     fn exec_by_init(
-        &self,
+        client: ControlClient,
         record: &Record,
         options: &ExecOptions,
         signals: &Signals,
     ) -> Result<u8, BoxError> {
         let refused = |cause| refused(record, options, cause);
-        let client =
-            ControlClient::connect(self.store.run_dir(&record.id).path()).map_err(refused)?;
         let request = Exec {
             argv: options.argv.clone(),
             env: variables(options)?,
@@ -147,7 +154,7 @@ impl Boxes {
         session.run(&mut ByRuntime::wait_for(exec, record)?, signals)
     }
 
-    /// The process of a foreign box, with another program.
+    /// The process of a box, with another program.
     fn foreign_process(&self, record: &Record, options: &ExecOptions) -> Result<Process, BoxError> {
         let path = self.store.run_dir(&record.id).bundle().join("config.json");
         let text = std::fs::read(&path).map_err(BoxError::file("read", &path))?;
@@ -157,6 +164,10 @@ impl Boxes {
         })?;
         let mut process = spec.process.unwrap_or_default();
         process.args.clone_from(&options.argv);
+        // The init's own sockets are for its pid alone.
+        process
+            .env
+            .retain(|variable| !variable.starts_with("LISTEN_"));
         process.env.extend(variables(options)?);
         if let Some(dir) = &options.dir {
             process.cwd = dir.into();

@@ -9,10 +9,10 @@ use holdall_protocol::Signal;
 use nix::unistd::Pid;
 
 use super::error::BoxError;
-use super::process::Handle;
 use super::record::Record;
 use super::session::Program;
 use crate::oci::client::{ClientError, Exec};
+use crate::process::Handle;
 use crate::sys;
 
 /// A program that a runtime process waits for, which a thread waits for.
@@ -52,7 +52,7 @@ impl Program for ByRuntime<'_> {
 
     fn poll_exit(&mut self) -> Result<Option<u8>, BoxError> {
         if !self.waiting.as_ref().is_some_and(JoinHandle::is_finished) {
-            let over = super::process::wait_for(
+            let over = crate::process::wait_for(
                 self.news.as_fd(),
                 nix::poll::PollFlags::POLLIN,
                 Some(std::time::Duration::ZERO),

@@ -14,10 +14,10 @@ use std::process::ExitCode;
 use nix::poll::poll;
 
 use super::channel;
-use super::clock::Deadline;
 use super::monitor::{SHORT_LIFE, begin, start_monitor};
 use super::orders::{Done, Extra, Kept, Orders, take};
-use super::process::{Handle, timeout};
+use crate::clock::Deadline;
+use crate::process::{Handle, timeout};
 
 /// The program `holdall-keeper`.
 pub(crate) fn main() -> ExitCode {

@@ -10,17 +10,17 @@ use nix::poll::PollFlags;
 use nix::sys::signal::Signal;
 
 use super::bury::clear;
-use super::clock::WallTime;
 use super::error::BoxError;
 use super::files::Durable;
 use super::name::{BoxId, BoxName};
 use super::orders::{Launch, Orders};
-use super::process::{Handle, wait_for};
-use super::state::{Identity, Life, Run};
+use super::state::{Life, Run};
 use super::store::BoxStore;
+use crate::clock::WallTime;
 use crate::oci::client::{Client, ClientError, CreateOpts};
 use crate::oci::seal::Sealed;
 use crate::oci::state::Status;
+use crate::process::{Handle, Identity, wait_for};
 
 /// A box that was just started.
 pub(crate) struct Launched {

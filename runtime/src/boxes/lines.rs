@@ -2,7 +2,7 @@
 
 use holdall_protocol::log::{LogRecord, MAX_LINE, Stream};
 
-use super::clock::WallTime;
+use crate::clock::WallTime;
 
 /// The longest line of records that init may write; more is cut off. A record
 /// holds [`MAX_LINE`] bytes of text, each of which JSON may escape to six.

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use holdall_protocol::log::{LogRecord, Stream};
 
-use super::clock::WallTime;
 use super::lines;
 use super::name::BoxId;
 use super::store::BoxStore;
+use crate::clock::WallTime;
 
 /// The newest part.
 pub(crate) const CURRENT: &str = "log.ndjson";

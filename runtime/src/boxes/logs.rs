@@ -15,9 +15,9 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
-use super::clock::{Deadline, WallTime};
 use super::logfile::{CURRENT, ROTATED, note_of};
-use super::process::timeout;
+use crate::clock::{Deadline, WallTime};
+use crate::process::timeout;
 
 /// What to read of a log.
 #[derive(Debug, Clone, Default)]

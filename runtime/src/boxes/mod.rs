@@ -15,7 +15,6 @@ use holdall_image::{Digest, Store};
 mod bundle;
 mod bury;
 mod channel;
-mod clock;
 mod console;
 mod create;
 mod end;
@@ -36,7 +35,6 @@ pub mod mounts;
 mod name;
 mod orders;
 mod outlet;
-mod process;
 mod profile;
 mod pump;
 mod record;
@@ -47,7 +45,6 @@ mod store;
 mod terminal;
 mod volumes;
 
-pub use clock::WallTime;
 pub use create::CreateOptions;
 pub use error::BoxError;
 pub use exec::ExecOptions;
@@ -56,8 +53,11 @@ pub use mounts::{Volume, VolumeError};
 pub use name::{BoxId, BoxIdError, BoxName, BoxNameError};
 pub use record::{GRACE_LABEL, Network, NetworkError, Record, Summary};
 pub use start::Started;
-pub use state::{BoxState, Care, Identity, LOST, Life, Observed, Run, care, state};
+pub use state::{BoxState, Care, LOST, Life, Observed, Run, care, state};
 pub use volumes::CopyError;
+
+pub use crate::clock::WallTime;
+pub use crate::process::Identity;
 
 use crate::control::ControlClient;
 use crate::dirs::Dirs;

@@ -19,19 +19,19 @@ use tokio::io::AsyncReadExt as _;
 
 use super::bury::{Reaper, bury};
 use super::channel;
-use super::clock::{Deadline, WallTime};
 use super::error::{BoxError, chain};
 use super::files::Durable;
 use super::launch::launch;
 use super::logfile::note;
 use super::orders::{Answer, Done, Extra, Kept, Orders, Task, give, spawn, take};
-use super::process::Handle;
 use super::pump::Pump;
 use super::state::Run;
 use super::store::BoxStore;
 use super::{KEEPER, MONITOR};
+use crate::clock::{Deadline, WallTime};
 use crate::oci::seal::Sealed;
 use crate::ports::forward;
+use crate::process::Handle;
 use crate::sys;
 
 /// A keeper (or monitor) that is lost sooner than this after its start is

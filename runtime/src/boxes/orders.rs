@@ -21,11 +21,11 @@ use serde::{Deserialize, Serialize};
 use super::channel;
 use super::lock::Lock;
 use super::name::BoxId;
-use super::process::Handle;
 use super::state::Run;
 use crate::dirs::Dirs;
 use crate::ports::PublishedPort;
 use crate::ports::listen::Bound;
+use crate::process::Handle;
 use crate::sys;
 
 /// What a monitor or a keeper must know.

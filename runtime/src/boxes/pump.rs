@@ -10,9 +10,9 @@ use holdall_protocol::log::Stream;
 use nix::errno::Errno;
 use nix::unistd::read;
 
-use super::clock::WallTime;
 use super::lines::{self, Raw, Records};
 use super::logfile::{LogFile, note_of};
+use crate::clock::WallTime;
 use crate::sys;
 
 /// Bytes taken at once: what a FIFO holds.

@@ -7,10 +7,10 @@ use holdall_image::Digest;
 use holdall_protocol::{Millis, Signal};
 use serde::{Deserialize, Serialize};
 
-use super::clock::WallTime;
 use super::mounts::BoxMount;
 use super::name::{BoxId, BoxName};
 use super::state::BoxState;
+use crate::clock::WallTime;
 use crate::ports::Publish;
 
 /// The version of `record.json` that this release writes, and the newest it

@@ -24,12 +24,12 @@ use super::lock::Lock;
 use super::logfile::note;
 use super::monitor::start_monitor;
 use super::orders::{Answer, Kept, Launch, Orders, Task};
-use super::process::Handle;
 use super::record::{Network, Record};
 use super::state::{LOST, Run};
 use super::store::{BoxStore, RunDir};
 use crate::oci::overlay::{self, Upper};
 use crate::ports::listen::{Bound, ListenError, bind_all, rebind};
+use crate::process::Handle;
 
 /// A box that was started. As long as this lives, a box with `--rm` stays
 /// there after its end, so that its log can be read and its code asked for.

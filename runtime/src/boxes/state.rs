@@ -15,27 +15,15 @@
 //! A pid alone names nobody: after a reboot, or when the numbers wrap, it is
 //! another's. Boot id, pid and start time together never come again.
 
-use std::num::NonZeroU32;
-
 use serde::{Deserialize, Serialize};
 
-use super::clock::WallTime;
+use crate::clock::WallTime;
 use crate::ports::PublishedPort;
+use crate::process::Identity;
 
 /// The exit code of a box whose real one nobody saw: the host went down, or
 /// everything that minded the box was killed with it. Docker's number.
 pub const LOST: u8 = 255;
-
-/// A process that is never mistaken for another.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Identity {
-    /// `/proc/sys/kernel/random/boot_id`.
-    pub boot: String,
-    /// Its number in the host's namespace.
-    pub pid: NonZeroU32,
-    /// Field 22 of `/proc/PID/stat`: clock ticks since the boot.
-    pub started: u64,
-}
 
 /// How the newest run of a box went, as it lies on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -182,6 +170,8 @@ pub(crate) fn ended(life: Option<Life>, run: &Run, code: u8, at: WallTime) -> Li
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
     use proptest::prelude::*;
 

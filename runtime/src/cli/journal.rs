@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use super::arguments::{Arguments, UsageError};
-use crate::oci::state::now_rfc3339;
+use crate::clock::WallTime;
 
 /// Exit code of a command line that makes no sense.
 const USAGE: u8 = 2;
@@ -65,7 +65,12 @@ impl Log for Journal {
     fn log(&self, record: &Record<'_>) {
         let text = record.args().to_string();
         if let Some(mut file) = self.file.as_ref() {
-            let line = format_line(record.level(), &text, &now_rfc3339(), self.json);
+            let line = format_line(
+                record.level(),
+                &text,
+                &WallTime::now().to_string(),
+                self.json,
+            );
             drop(file.write_all(line.as_bytes()));
         }
         // With a log of its own, standard error is for what ends the verb.

@@ -23,7 +23,9 @@ use super::prepare::{self, Prepared};
 use super::privileges;
 use super::seccomp::Filter;
 use super::spec::{NamespaceType, Spec};
-use super::state::{Folder, Identity, Record, State, StateError, Status, now_rfc3339};
+use super::state::{Folder, Record, State, StateError, Status};
+use crate::clock::WallTime;
+use crate::process::Identity;
 use crate::sys::{self, Cloned};
 
 mod error;
@@ -144,7 +146,7 @@ fn build(request: &mut Request, made: &mut Made) -> Result<Parts, CreateError> {
         oci_version: spec.oci_version.clone(),
         bundle: request.bundle.clone(),
         rootfs: root_path.clone(),
-        created: now_rfc3339(),
+        created: WallTime::now().to_string(),
         process: None,
         cgroup: made.cgroup.clone(),
         annotations: spec.annotations.clone(),
@@ -307,7 +309,8 @@ fn follow(
     let spec = &request.config.spec;
     outside(spec, &made.cgroup, pid)?;
     if let Some(folder) = &made.folder {
-        record.process = Some(Identity::of(pid).map_err(CreateError::Outside)?);
+        let identity = Identity::of(pid.as_raw().unsigned_abs());
+        record.process = Some(identity.map_err(CreateError::Outside)?);
         folder.save(record)?;
     }
     channel.send(&Message::Proceed, None)?;

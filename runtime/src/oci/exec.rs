@@ -68,7 +68,9 @@ pub(crate) fn exec(
     let (folder, record) = find(root, id)?;
     let status = folder.status(&record);
     let init = match (&record.process, status) {
-        (Some(process), Status::Created | Status::Running) => process.open(),
+        (Some(process), Status::Created | Status::Running) => {
+            process.open().map_err(CreateError::Outside)?
+        }
         _ => None,
     };
     let (Some(init), Some(identity)) = (init, &record.process) else {
@@ -80,7 +82,8 @@ pub(crate) fn exec(
     };
     let config = folder.config()?;
     let state = folder.state(&record);
-    let init_pid = identity.pid;
+    let init_pid = identity.raw_pid();
+    let init = OwnedFd::from(init);
     let (flags, userns) = different_namespaces(init_pid).map_err(CreateError::Outside)?;
     // Unlocked: a long program must not keep `delete` waiting.
     drop(folder);

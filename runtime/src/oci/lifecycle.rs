@@ -16,6 +16,7 @@ use super::foreground::{self, OnSignal, Signals};
 use super::hooks;
 use super::report::{Report, Reporter};
 use super::state::{self, Folder, Record, State, StateError, Status};
+use crate::process::Identity;
 use crate::sys;
 
 /// Why a verb failed.
@@ -45,7 +46,7 @@ pub(crate) enum LifecycleError {
     Signal {
         id: String,
         #[source]
-        source: Errno,
+        source: std::io::Error,
     },
     #[error("cannot wait for container {id}")]
     Wait {
@@ -251,8 +252,12 @@ pub(crate) fn kill(root: &Path, id: &str, signal: i32, all: bool) -> Result<(), 
         return Ok(());
     }
     let status = folder.status(&record);
+    let error = |source| LifecycleError::Signal {
+        id: id.to_owned(),
+        source,
+    };
     let process = match (&record.process, status) {
-        (Some(process), Status::Created | Status::Running) => process.open(),
+        (Some(process), Status::Created | Status::Running) => process.open().map_err(error)?,
         _ => None,
     };
     let Some(process) = process else {
@@ -262,10 +267,7 @@ pub(crate) fn kill(root: &Path, id: &str, signal: i32, all: bool) -> Result<(), 
             status,
         });
     };
-    sys::pidfd_kill(process.as_fd(), signal).map_err(|source| LifecycleError::Signal {
-        id: id.to_owned(),
-        source,
-    })
+    sys::pidfd_kill(process.as_fd(), signal).map_err(|errno| error(errno.into()))
 }
 
 /// Removes a container; with `force` ends it first, and none is no error.
@@ -312,31 +314,16 @@ pub(crate) fn delete(root: &Path, id: &str, force: bool) -> Result<(), Lifecycle
 
 /// Kills the first process and waits until it is gone.
 fn end(record: &Record, id: &str) -> Result<(), LifecycleError> {
-    let Some(process) = record
-        .process
-        .as_ref()
-        .and_then(super::state::Identity::open)
-    else {
-        return Ok(());
-    };
     let error = |source| LifecycleError::Signal {
         id: id.to_owned(),
         source,
     };
-    match sys::pidfd_kill(process.as_fd(), libc::SIGKILL) {
-        Err(Errno::ESRCH) => return Ok(()),
-        other => other.map_err(error)?,
-    }
-    let mut fds = [nix::poll::PollFd::new(
-        process.as_fd(),
-        nix::poll::PollFlags::POLLIN,
-    )];
-    loop {
-        match nix::poll::poll(&mut fds, nix::poll::PollTimeout::NONE) {
-            Err(Errno::EINTR) => {}
-            other => return other.map(drop).map_err(error),
-        }
-    }
+    let process = record.process.as_ref().map(Identity::open).transpose();
+    let Some(process) = process.map_err(error)?.flatten() else {
+        return Ok(());
+    };
+    process.kill(libc::SIGKILL).map_err(error)?;
+    process.wait(None).map(drop).map_err(error)
 }
 
 /// One container's state.

@@ -5,6 +5,7 @@
 //! the steps is the whole point; `plan` holds it.
 
 mod apply;
+pub(crate) mod call;
 mod cgroup;
 mod channel;
 pub mod client;

@@ -12,9 +12,7 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use super::cgroup::Membership;
-
-mod identity;
-pub(crate) use identity::{Identity, now_rfc3339};
+use crate::process::Identity;
 
 /// The folder's files.
 const RECORD: &str = "state.json";
@@ -297,7 +295,7 @@ impl Folder {
     pub(crate) fn state(&self, record: &Record) -> State {
         let status = self.status(record);
         let pid = match (&record.process, status) {
-            (Some(process), Status::Created | Status::Running) => process.pid,
+            (Some(process), Status::Created | Status::Running) => process.raw_pid(),
             (_, Status::Creating | Status::Created | Status::Running | Status::Stopped) => 0,
         };
         State {

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use holdall_image::document::RunConfig;
 use holdall_protocol::control::State;
-use holdall_runtime::boxes::{BoxError, CreateOptions, LogQuery};
+use holdall_runtime::boxes::{BoxError, BoxState, CreateOptions, LogQuery};
 
 use crate::exec::{dockers_codes, exec, run, streams_and_code, terminal, text};
 use crate::tests;
@@ -21,6 +21,7 @@ tests![
     an_exec_through_init_has_the_callers_streams_and_its_own_code,
     an_exec_through_init_gets_a_terminal_of_the_boxs_own,
     an_exec_through_init_has_dockers_codes,
+    an_exec_in_a_box_whose_init_hangs_enters_it,
     init_goes_on_logging_while_its_monitor_is_replaced,
     a_foreign_box_has_no_services,
 ];
@@ -212,4 +213,25 @@ fn a_foreign_box_has_no_services() {
     drop(world.start(&record.id));
     let error = world.boxes.control(&record.id).expect_err("no init");
     assert!(matches!(error, BoxError::NoInit(_)), "{error:?}");
+}
+
+fn an_exec_in_a_box_whose_init_hangs_enters_it() {
+    let world = World::new();
+    let record = world.create(shop(&world, &[]));
+    drop(world.start(&record.id));
+    ready(&world, &record.id);
+    let BoxState::Running { pid, .. } = world.state(&record.id) else {
+        panic!("it runs")
+    };
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).expect("a pid"));
+    let signal = |signal| nix::sys::signal::kill(pid, signal).expect("sent");
+    signal(nix::sys::signal::Signal::SIGSTOP);
+    let script = "cat; env | grep LISTEN; ps -o comm | grep -c init; exit 4";
+    let output = run(
+        &mut exec(&world, &record.id, "i", &["sh", "-c", script]),
+        "from outside\n",
+    );
+    signal(nix::sys::signal::Signal::SIGCONT);
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout), "from outside\n1\n");
 }

@@ -9,9 +9,9 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
 
-use super::clock::Deadline;
-use super::state::Identity;
+use crate::clock::Deadline;
 use crate::sys;
 
 /// How long the parent of a dead process may take to reap it before its exit
@@ -34,7 +34,10 @@ struct Stat {
 
 fn stat(pid: u32) -> Option<Stat> {
     let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let text = String::from_utf8_lossy(&text);
+    parse_stat(&String::from_utf8_lossy(&text))
+}
+
+fn parse_stat(text: &str) -> Option<Stat> {
     // The name in parentheses may hold anything, so count from its end.
     let (_, rest) = text.rsplit_once(") ")?;
     let mut fields = rest.split(' ');
@@ -47,7 +50,26 @@ fn stat(pid: u32) -> Option<Stat> {
     })
 }
 
+/// A process that is never mistaken for another: after a reboot, or when the
+/// numbers wrap, its pid is another's, but boot id, pid and start time together
+/// never come again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub boot: String,
+    /// Its number in the host's namespace.
+    pub pid: NonZeroU32,
+    /// Field 22 of `/proc/PID/stat`: clock ticks since the boot.
+    pub started: u64,
+}
+
 impl Identity {
+    /// Its number as system calls take it.
+    pub(crate) fn raw_pid(&self) -> i32 {
+        // The kernel gives no larger ones (PID_MAX_LIMIT is 2^22).
+        i32::try_from(self.pid.get()).unwrap_or(i32::MAX)
+    }
+
     /// That of a process that is known to run.
     pub(crate) fn of(pid: u32) -> io::Result<Self> {
         let gone = || io::Error::from(Errno::ESRCH);
@@ -71,8 +93,7 @@ impl Identity {
         if boot_id()? != self.boot {
             return Ok(None);
         }
-        let pid = i32::try_from(self.pid.get()).map_err(io::Error::other)?;
-        let handle = match sys::pidfd_open(Pid::from_raw(pid)) {
+        let handle = match sys::pidfd_open(Pid::from_raw(self.raw_pid())) {
             Ok(fd) => Handle(fd),
             Err(Errno::ESRCH) => return Ok(None),
             Err(errno) => return Err(errno.into()),
@@ -91,6 +112,12 @@ pub(crate) struct Handle(OwnedFd);
 impl AsFd for Handle {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+impl From<Handle> for OwnedFd {
+    fn from(handle: Handle) -> Self {
+        handle.0
     }
 }
 
@@ -176,6 +203,13 @@ pub(crate) fn timeout(deadline: Option<Deadline>) -> PollTimeout {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_with_brackets_does_not_shift_the_fields() {
+        let text = "7 (a) b) Z 1 7 7 0 -1 4 1 2 3 4 5 6 7 8 20 0 1 0 4242 9 9";
+        let stat = parse_stat(text).expect("parsed");
+        assert_eq!((stat.zombie, stat.started), (true, 4242));
+    }
 
     #[test]
     fn a_process_is_known_by_its_start_time() {
