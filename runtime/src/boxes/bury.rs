@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 
+use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
@@ -47,9 +48,32 @@ impl Reaper {
         }
     }
 
+    /// A process that is traced is its tracer's before it is its parent's, so
+    /// one of ours that is dead may come a moment later.
+    fn wait_for_first(&mut self) {
+        loop {
+            match waitpid(Pid::from_raw(self.first), None) {
+                Err(Errno::EINTR) => {}
+                Ok(WaitStatus::Exited(_, code)) => {
+                    self.code = Some(u8::try_from(code).unwrap_or(u8::MAX));
+                    return;
+                }
+                Ok(WaitStatus::Signaled(_, signal, _)) => {
+                    self.code = Some(u8::try_from(128 + signal as i32).unwrap_or(u8::MAX));
+                    return;
+                }
+                // Another's child.
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
+
     /// The exit code of the box, which has ended.
     pub(crate) fn exit_code(&mut self, process: &Handle) -> u8 {
         self.reap();
+        if self.code.is_none() {
+            self.wait_for_first();
+        }
         // Another's child (its first monitor was killed): the kernel tells.
         self.code
             .or_else(|| process.exit_code().ok().flatten())
