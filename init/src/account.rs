@@ -15,6 +15,11 @@ pub(crate) fn find(spec: &str) -> Result<Account, AccountError> {
     account::find_user(&passwd, &group, spec)
 }
 
+/// Resolves the name or number of a group.
+pub(crate) fn group(name: &str) -> Result<u32, AccountError> {
+    account::find_group(&read("/etc/group").unwrap_or_default(), name)
+}
+
 /// The account of `user` and `group` as a manifest writes them; none where
 /// init's own is to stay.
 pub(crate) fn of(user: Option<&str>, group: Option<&str>) -> Result<Option<Account>, AccountError> {

@@ -1,9 +1,11 @@
 //! The child's whole life between fork and exec. Nothing here allocates, locks
 //! or buffers: only what is safe in a signal handler is called.
 
+use std::ffi::CStr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::SigSet;
 use nix::sys::stat::{Mode, umask};
@@ -38,6 +40,9 @@ pub(crate) fn become_program(launch: &mut Launch, stdio: &Stdio<'_>, reporter: &
     sys::exit_now(if stage == Stage::Execute { code } else { 125 })
 }
 
+/// How soon the kernel's out-of-memory killer takes the process.
+const OOM_SCORE_ADJ: &CStr = c"/proc/self/oom_score_adj";
+
 fn prepare(launch: &mut Launch, stdio: &Stdio<'_>, first: RawFd) -> Result<(), (Stage, Errno)> {
     let at = |stage| move |errno| (stage, errno);
     sys::default_signals();
@@ -48,6 +53,21 @@ fn prepare(launch: &mut Launch, stdio: &Stdio<'_>, first: RawFd) -> Result<(), (
     descriptors(launch, stdio, first).map_err(at(Stage::Descriptors))?;
     if let Some(mark) = launch.mark {
         setrlimit(Resource::RLIMIT_LOCKS, mark, mark).map_err(at(Stage::Limit))?;
+    }
+    for (resource, soft, hard) in &launch.limits {
+        setrlimit(*resource, *soft, *hard).map_err(at(Stage::Limit))?;
+    }
+    if let Some(nice) = launch.nice {
+        sys::set_nice(nice).map_err(at(Stage::Nice))?;
+    }
+    if let Some(score) = &launch.oom_score_adj {
+        let file = open(
+            OOM_SCORE_ADJ,
+            OFlag::O_WRONLY | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )
+        .map_err(at(Stage::OomScore))?;
+        unistd::write(&file, score).map_err(at(Stage::OomScore))?;
     }
     if let Some(mask) = launch.umask {
         umask(Mode::from_bits_truncate(mask));
@@ -61,6 +81,9 @@ fn prepare(launch: &mut Launch, stdio: &Stdio<'_>, first: RawFd) -> Result<(), (
             unistd::setresgid(gid, gid, gid).map_err(at(Stage::Become))?;
             unistd::setresuid(uid, uid, uid).map_err(at(Stage::Become))?;
         }
+    }
+    if launch.account.is_none() && !launch.groups.is_empty() {
+        unistd::setgroups(&launch.groups).map_err(at(Stage::Groups))?;
     }
     if let Some(dir) = &launch.dir {
         unistd::chdir(dir.as_c_str()).map_err(at(Stage::Enter))?;

@@ -139,6 +139,22 @@ impl Connection {
         }
     }
 
+    /// Sends a request that changes the services; shows what it changed.
+    fn changes(
+        &mut self,
+        request: &Request,
+        out: &mut Output<impl Write>,
+    ) -> Result<(), ClientError> {
+        let answer = self.ask(request)?;
+        let Response::Changes { changes } = &answer else {
+            return Err(unexpected(&answer));
+        };
+        out.say(&answer, || match changes.as_slice() {
+            [] => vec!["nothing changes".to_owned()],
+            changes => changes.to_vec(),
+        })
+    }
+
     fn status(&mut self) -> Result<Status, ClientError> {
         match self.ask(&Request::Status)? {
             Response::Status(status) => Ok(status),
@@ -152,34 +168,51 @@ fn unexpected(response: &Response) -> ClientError {
 }
 
 /// Does a verb; the exit code.
-pub(crate) fn run(run_dir: Option<&Path>, verb: Verb) -> Result<u8, ClientError> {
+pub(crate) fn run(run_dir: Option<&Path>, json: bool, verb: Verb) -> Result<u8, ClientError> {
     let mut init = Connection::open(run_dir)?;
-    let mut out = stdout().lock();
+    let mut out = Output {
+        out: stdout().lock(),
+        json,
+    };
     match verb {
-        Verb::Ps { json } => {
+        Verb::Ps => {
             let status = init.status()?;
-            if json {
-                serde_json::to_writer(&mut out, &status).map_err(FrameError::Malformed)?;
-                writeln!(out)?;
-            } else {
-                for line in notes::table(&status) {
-                    writeln!(out, "{line}")?;
-                }
-            }
+            out.say(&status, || notes::table(&status))?;
         }
+        Verb::Why(service) => why(&mut init, &service, &mut out)?,
         Verb::Logs {
             services,
             tail,
             follow,
-        } => logs(&mut init, services, tail, follow, &mut out)?,
+        } => logs(&mut init, services, tail, follow, &mut out.out)?,
         Verb::Start(services) => init.done(&Request::Start { services })?,
         Verb::Stop(services) => init.done(&Request::Stop { services })?,
         Verb::Restart(services) => init.done(&Request::Restart { services })?,
         Verb::Signal(signal, services) => init.done(&Request::Signal { services, signal })?,
+        Verb::Reload { services, dry_run } => {
+            let of_the_file = services.is_empty();
+            let request = Request::Reload { services, dry_run };
+            if of_the_file {
+                init.changes(&request, &mut out)?;
+            } else {
+                init.done(&request)?;
+            }
+        }
+        Verb::Scale(counts) => {
+            for (service, instances) in counts {
+                init.changes(&Request::Scale { service, instances }, &mut out)?;
+            }
+        }
         Verb::Health(kind) => return health(&mut init, kind, &mut out),
         Verb::Version => match init.ask(&Request::Version)? {
             Response::Version { release, protocol } => {
-                writeln!(out, "init of the box: {release} (protocol {protocol})")?;
+                let version = Response::Version {
+                    release: release.clone(),
+                    protocol,
+                };
+                out.say(&version, || {
+                    vec![format!("init of the box: {release} (protocol {protocol})")]
+                })?;
             }
             other => return Err(unexpected(&other)),
         },
@@ -188,25 +221,70 @@ pub(crate) fn run(run_dir: Option<&Path>, verb: Verb) -> Result<u8, ClientError>
     Ok(0)
 }
 
+/// Where answers go, and in which form.
+struct Output<W> {
+    out: W,
+    json: bool,
+}
+
+impl<W: Write> Output<W> {
+    /// One answer: as JSON, or as lines for people.
+    fn say(
+        &mut self,
+        answer: &impl Serialize,
+        lines: impl FnOnce() -> Vec<String>,
+    ) -> Result<(), ClientError> {
+        if self.json {
+            serde_json::to_writer(&mut self.out, answer).map_err(FrameError::Malformed)?;
+            writeln!(self.out)?;
+        } else {
+            for line in lines() {
+                writeln!(self.out, "{line}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
 fn health(
     init: &mut Connection,
     kind: HealthKind,
-    out: &mut impl Write,
+    out: &mut Output<impl Write>,
 ) -> Result<u8, ClientError> {
-    match init.ask(&Request::Health { kind })? {
-        Response::Health { healthy: true, .. } => {
-            writeln!(out, "healthy")?;
-            Ok(0)
-        }
-        Response::Health {
-            healthy: false,
-            reason,
-        } => {
-            writeln!(out, "{reason}")?;
-            Ok(1)
-        }
-        other => Err(unexpected(&other)),
+    let answer = init.ask(&Request::Health { kind })?;
+    let Response::Health { healthy, reason } = &answer else {
+        return Err(unexpected(&answer));
+    };
+    let words = if *healthy { "healthy" } else { reason.as_str() };
+    out.say(&answer, || vec![words.to_owned()])?;
+    Ok(u8::from(!healthy))
+}
+
+/// Lines of a service's log that `why` shows.
+const LAST_WORDS: u32 = 10;
+
+/// Why a service is as it is: its state, and its last words.
+fn why(
+    init: &mut Connection,
+    service: &ServiceName,
+    out: &mut Output<impl Write>,
+) -> Result<(), ClientError> {
+    let status = init.status()?;
+    let found = status
+        .services
+        .into_iter()
+        .find(|found| found.name == *service);
+    let Some(found) = found else {
+        let message = format!("no service is named `{service}`");
+        return Err(ClientError::Refused(message));
+    };
+    out.say(&found, || notes::why(&found))?;
+    if out.json {
+        return Ok(());
     }
+    writeln!(out.out, "its newest lines:")?;
+    let services = vec![service.clone()];
+    logs(init, services, Some(LAST_WORDS), false, &mut out.out)
 }
 
 fn logs(

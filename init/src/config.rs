@@ -27,6 +27,23 @@ pub(crate) enum ConfigError {
     Profile(String),
 }
 
+/// Where the services were read, and under which profile.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Origin {
+    /// The file of somebody's choice; the default one where none.
+    pub(crate) path: Option<PathBuf>,
+    /// The profile.
+    pub(crate) profile: Option<String>,
+}
+
+impl Origin {
+    /// The folder of the file: what relative paths in it start from.
+    pub(crate) fn dir(&self) -> &Path {
+        let path = self.path.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG));
+        path.parent().unwrap_or(Path::new("/"))
+    }
+}
+
 /// Reads the services. Without a file of its own choice and without the
 /// default one there are none, which is for the caller to judge.
 pub(crate) fn load(
@@ -93,4 +110,11 @@ pub(crate) fn report(error: &ConfigError) {
             crate::say(error);
         }
     }
+}
+
+/// The same for a client or the log.
+pub(crate) fn words(error: &ConfigError) -> String {
+    let cause = std::error::Error::source(error);
+    let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
+    format!("{error}{cause}").trim_end().to_owned()
 }

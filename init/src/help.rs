@@ -13,10 +13,13 @@ Usage: /init [run] [-- COMMAND …]     be the init
 Verbs:
   run       be the init (the default)
   ps        the services: state, health, restarts, last exit
+  why       why a service is as it is             /init why web
   logs      the newest lines of the log           /init logs -f -n 20 web
   start     bring services up                     /init start web
   stop      take services down                    /init stop web
   restart   stop and start again                  /init restart web
+  reload    read the file of services again       /init reload --dry-run
+  scale     another number of instances           /init scale web=3
   signal    send a signal to a main process       /init signal HUP web
   health    exit 0 if the box is healthy, else 1
   check     check a file of services              /init check holdall.toml
@@ -74,6 +77,33 @@ Starting a service starts what it depends on. Stopping one stops its dependants
 first. Restarting one leaves them up.
 ";
 
+const RELOAD: &str = "\
+Read the file of services again, and change what is not as it was: what is new
+is started, what is gone is stopped, what runs otherwise is started again, and
+the rest is not touched. HUP does the same.
+
+Usage: /init reload [--dry-run] [--format table|json]
+       /init reload SERVICE …
+
+  /init reload --dry-run              only say what would change
+  /init reload nginx                  make nginx read its own files again, by its
+                                      `reload`, or restart it
+";
+
+const SCALE: &str = "\
+Set how many instances of a service there are, until the file says otherwise.
+Those that stay are not touched.
+
+Usage: /init scale SERVICE=NUMBER …
+";
+
+const WHY: &str = "\
+Say why a service is as it is: its state, what it waits for, how it ended last,
+and its newest lines.
+
+Usage: /init why SERVICE [--format table|json]
+";
+
 const SIGNAL: &str = "\
 Send a signal to the main process of services.
 
@@ -110,6 +140,9 @@ pub(crate) fn of(verb: Option<&str>) -> &'static str {
         Some("ps") => PS,
         Some("logs") => LOGS,
         Some("start" | "stop" | "restart") => COMMANDS,
+        Some("reload") => RELOAD,
+        Some("scale") => SCALE,
+        Some("why") => WHY,
         Some("signal") => SIGNAL,
         Some("health") => HEALTH,
         Some("check") => CHECK,

@@ -156,6 +156,11 @@ pub(crate) fn kill_group(leader: i32) {
     let _ = sys::kill(leader, Signal::KILL);
 }
 
+/// Signals one process, which must not be reaped yet: the number is its own.
+pub(crate) fn signal_main(pid: i32, signal: Signal) {
+    let _ = sys::kill(pid, signal);
+}
+
 /// Signals a group by the number of its leader, which must not be reaped yet,
 /// then lets it go on, so that a stopped process hears the signal.
 pub(crate) fn signal_group(leader: i32, signal: Signal) {

@@ -1,17 +1,19 @@
 //! What to start, worked out before the fork: after it nothing may be
 //! allocated.
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::os::fd::{OwnedFd, RawFd};
 
 use holdall_protocol::account::Account;
-use holdall_protocol::manifest::Service;
-use nix::unistd::Gid;
+use holdall_protocol::manifest::{self, Bounds, Service};
+use nix::sys::resource::{RLIM_INFINITY, Resource};
+use nix::unistd::{self, Gid};
 
-use crate::account;
 use crate::environment::Environment;
 use crate::spawn::SpawnError;
 use crate::sys::Strings;
+use crate::{account, env_file};
 
 /// Digits of the largest process number; the slot is filled in by the child.
 const PID_SLOT: &[u8] = b"LISTEN_PID=0000000000";
@@ -35,6 +37,11 @@ pub(crate) struct Launch {
     pub(crate) umask: Option<u32>,
     /// Become 3, 4, …
     pub(crate) handed: Vec<RawFd>,
+    /// Those of setrlimit(2), soft and hard.
+    pub(crate) limits: Vec<(Resource, u64, u64)>,
+    pub(crate) nice: Option<i8>,
+    /// As the kernel's file wants it.
+    pub(crate) oom_score_adj: Option<Vec<u8>>,
     /// The value of RLIMIT_LOCKS by which its descendants are found.
     pub(crate) mark: Option<u64>,
     /// `cgroup.procs` of the group that it joins.
@@ -51,15 +58,7 @@ impl Launch {
     ) -> Result<Self, SpawnError> {
         let account = account::of(service.user.as_deref(), service.group.as_deref())
             .map_err(SpawnError::Account)?;
-        let mut env = base.clone();
-        adopt_account(
-            &mut env,
-            account.as_ref().filter(|_| service.user.is_some()),
-        );
-        for (name, value) in &service.env {
-            env.set(name.as_str(), value.as_str());
-        }
-        env.set("HOLDALL_SERVICE", service.name.as_str());
+        let mut env = environment(service, account.as_ref(), base)?;
         let names: Vec<&str> = sockets.iter().map(|(name, _)| name.as_str()).collect();
         if !names.is_empty() {
             env.set("LISTEN_FDS", names.len().to_string());
@@ -69,7 +68,12 @@ impl Launch {
         let mut launch = Self::program(words, &env, !names.is_empty())?;
         launch.dir = Some(string(service.dir.as_bytes())?);
         launch.set_account(account);
+        launch.add_groups(&service.groups)?;
         launch.umask = Some(service.umask);
+        launch.limits = limits(&service.limits.resources);
+        launch.nice = service.limits.nice;
+        let score = service.limits.oom_score_adj;
+        launch.oom_score_adj = score.map(|score| score.to_string().into_bytes());
         launch.handed = sockets.iter().map(|(_, fd)| *fd).collect();
         Ok(launch)
     }
@@ -94,6 +98,27 @@ impl Launch {
         launch.dir = dir.map(|dir| string(dir.as_bytes())).transpose()?;
         launch.set_account(account);
         Ok(launch)
+    }
+
+    /// Whose the program is: uid and gid, where they are not init's own.
+    pub(crate) fn owner(&self) -> Option<(u32, u32)> {
+        let account = self.account.as_ref();
+        account.map(|account| (account.uid, account.gid))
+    }
+
+    /// More supplementary groups, by name or number.
+    fn add_groups(&mut self, names: &[String]) -> Result<(), SpawnError> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        if self.account.is_none() {
+            self.groups = unistd::getgroups().unwrap_or_default();
+        }
+        for name in names {
+            let gid = account::group(name).map_err(SpawnError::Account)?;
+            self.groups.push(Gid::from_raw(gid));
+        }
+        Ok(())
     }
 
     fn set_account(&mut self, account: Option<Account>) {
@@ -128,10 +153,58 @@ impl Launch {
             groups: Vec::new(),
             umask: None,
             handed: Vec::new(),
+            limits: Vec::new(),
+            nice: None,
+            oom_score_adj: None,
             mark: None,
             cgroup: None,
         })
     }
+}
+
+/// The environment of a service.
+pub(crate) fn environment(
+    service: &Service,
+    account: Option<&Account>,
+    base: &Environment,
+) -> Result<Environment, SpawnError> {
+    let mut env = base.clone();
+    adopt_account(&mut env, account.filter(|_| service.user.is_some()));
+    for file in &service.env_files {
+        env_file::read(file, &mut env)?;
+    }
+    for (name, value) in &service.env {
+        env.set(name.as_str(), value.as_str());
+    }
+    env.set("HOLDALL_SERVICE", service.name.as_str());
+    if let Some(number) = service.name.number() {
+        env.set("HOLDALL_INSTANCE", number.to_string());
+    }
+    Ok(env)
+}
+
+/// Limits as setrlimit(2) wants them.
+fn limits(limits: &BTreeMap<manifest::Resource, Bounds>) -> Vec<(Resource, u64, u64)> {
+    use holdall_protocol::manifest::Resource as Named;
+    let number = |limit: Option<u64>| limit.unwrap_or(RLIM_INFINITY);
+    let limit = |(named, bounds): (&Named, &Bounds)| {
+        let resource = match named {
+            Named::AddressSpace => Resource::RLIMIT_AS,
+            Named::Core => Resource::RLIMIT_CORE,
+            Named::CpuTime => Resource::RLIMIT_CPU,
+            Named::Data => Resource::RLIMIT_DATA,
+            Named::FileSize => Resource::RLIMIT_FSIZE,
+            Named::Memlock => Resource::RLIMIT_MEMLOCK,
+            Named::MsgQueue => Resource::RLIMIT_MSGQUEUE,
+            Named::Nofile => Resource::RLIMIT_NOFILE,
+            Named::Nproc => Resource::RLIMIT_NPROC,
+            Named::RtPriority => Resource::RLIMIT_RTPRIO,
+            Named::SigPending => Resource::RLIMIT_SIGPENDING,
+            Named::Stack => Resource::RLIMIT_STACK,
+        };
+        (resource, number(bounds.soft), number(bounds.hard))
+    };
+    limits.iter().map(limit).collect()
 }
 
 /// HOME, USER and LOGNAME of the account that a program becomes.

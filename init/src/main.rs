@@ -16,7 +16,9 @@ mod client;
 mod clock;
 mod config;
 mod control;
+mod env_file;
 mod environment;
+mod errand;
 mod exec;
 mod help;
 mod http;
@@ -32,13 +34,16 @@ mod pid1;
 mod poll;
 mod probe;
 mod reap;
+mod reload;
 mod requests;
 mod run;
 mod signals;
 mod sockets;
 mod spawn;
+mod start;
 #[expect(unsafe_code, reason = "the one home of it")]
 mod sys;
+mod template;
 mod terminal;
 mod usage;
 
@@ -68,6 +73,7 @@ pub(crate) fn main() -> u8 {
         config,
         run_dir,
         profile,
+        json,
         verb,
     } = invocation;
     let run_dir = run_dir.as_deref();
@@ -84,12 +90,12 @@ pub(crate) fn main() -> u8 {
         }),
         Verb::Check(file) => config::check(file.or(config)),
         Verb::Help(verb) => print(help::of(verb)),
-        Verb::Version => {
+        Verb::Version if !json => {
             let code = print(concat!("holdall-init ", env!("CARGO_PKG_VERSION"), "\n"));
             // The one that runs may be another; none is no error.
-            client::run(run_dir, verb).unwrap_or(code)
+            client::run(run_dir, json, verb).unwrap_or(code)
         }
-        verb => client::run(run_dir, verb).unwrap_or_else(|error| {
+        verb => client::run(run_dir, json, verb).unwrap_or_else(|error| {
             if !error.is_broken_pipe() {
                 say(&error);
             }

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use holdall_protocol::Millis;
-use holdall_protocol::control::{HealthState, Status};
-use holdall_supervise::{Note, ServiceId};
+use holdall_protocol::control::{HealthState, ServiceStatus, Status};
+use holdall_protocol::{Millis, ServiceName};
+use holdall_supervise::{Because, Note, ServiceId};
 
 /// Whom a note is about, and its line.
 pub(crate) fn words(note: &Note) -> (Option<ServiceId>, String) {
@@ -70,6 +70,36 @@ pub(crate) fn words(note: &Note) -> (Option<ServiceId>, String) {
             "a process can't be killed (it hangs in the kernel) and is left".to_owned(),
         ),
         Note::ForegroundFailed { reason } => (None, reason.clone()),
+        Note::Missed {
+            service,
+            count,
+            because,
+        } => {
+            let times = match count {
+                1 => "one time".to_owned(),
+                count => format!("{count} times"),
+            };
+            let why = match because {
+                Because::ItRan => "its last run had not ended",
+                Because::ClockWasSet => "the clock was set past it",
+            };
+            (Some(*service), format!("missed {times}: {why}"))
+        }
+        Note::StopCommandFailed { service, reason } => (
+            Some(*service),
+            format!("its stop command failed ({reason}), and it is sent its signal"),
+        ),
+        Note::Reconfigured { changes } => {
+            let services = if changes.len() == 1 {
+                "service"
+            } else {
+                "services"
+            };
+            (
+                None,
+                format!("reloaded: {} {services} changed", changes.len()),
+            )
+        }
         Note::Stopping => (None, "stopping".to_owned()),
         Note::BoxReady { after } => (None, format!("ready after {}", span(*after))),
     }
@@ -86,6 +116,28 @@ pub(crate) fn span(span: Millis) -> String {
         7200..172_800 => format!("{} h", seconds / 3600),
         _ => format!("{} days", seconds / 86_400),
     }
+}
+
+/// Why a service is as it is, line by line.
+pub(crate) fn why(service: &ServiceStatus) -> Vec<String> {
+    let name = &service.name;
+    let state = format!("{:?}", service.state).to_lowercase();
+    let mut lines = vec![format!("{name} is {state}, since {}", span(service.since))];
+    if !service.waits_for.is_empty() {
+        let names: Vec<&str> = service.waits_for.iter().map(ServiceName::as_str).collect();
+        lines.push(format!("it waits for {}", names.join(", ")));
+    }
+    if let Some(next) = service.next_start {
+        lines.push(format!("it starts in {}", span(next)));
+    }
+    if let Some(exit) = service.last_exit {
+        lines.push(format!("it ended last with {exit}"));
+    }
+    if let Some(message) = &service.message {
+        lines.push(message.clone());
+    }
+    lines.push(format!("it was started again {} times", service.restarts));
+    lines
 }
 
 /// The columns of `ps`.
@@ -169,6 +221,7 @@ mod tests {
             last_exit: Some(Exit::Signal(Signal::KILL)),
             next_start: Some(Millis(1500)).filter(|_| pid.is_none()),
             message: None,
+            waits_for: Vec::new(),
         };
         let services = vec![
             service("redis", State::Ready, Some(12)),

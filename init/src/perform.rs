@@ -3,7 +3,6 @@
 use std::os::fd::AsFd;
 
 use holdall_protocol::control::Response;
-use holdall_protocol::log::Stream;
 use holdall_protocol::manifest::Probe;
 use holdall_protocol::{Millis, Signal};
 use holdall_supervise::{Action, Event, Note, ServiceId, Timestamp};
@@ -16,7 +15,7 @@ use crate::launch::Launch;
 use crate::lineage::{self, Mark, Marks};
 use crate::pid1::{Pid1, Role};
 use crate::probe::{Due, describe};
-use crate::spawn::{self, SpawnError, Spawned, Starting, Stdio};
+use crate::spawn::{self, SpawnError, Spawned, Stdio};
 use crate::{notes, notify, sys};
 
 /// Lines of a service's log that are printed when it is given up.
@@ -48,7 +47,10 @@ impl Pid1 {
                 }
                 None
             }
+            Action::StopCommand { service } => self.stop_command(service),
+            Action::Reload { service } => self.reload_service(service),
             Action::KillAll { service } => {
+                self.end_errands(service);
                 let now = self.now;
                 let instance = self.instance(service)?;
                 let (leader, mark) = (instance.pid, instance.mark);
@@ -120,94 +122,6 @@ impl Pid1 {
         }
     }
 
-    /// Opens what the services listen on before the first of them starts, so
-    /// that nobody is refused. What fails is tried again at the start, and
-    /// reported there.
-    pub(crate) fn open_sockets(&mut self) {
-        for (service, instance) in self.manifest.services.iter().zip(&mut self.instances) {
-            let _ = instance.sockets.open(&service.listen);
-        }
-    }
-
-    /// Makes the child of a service.
-    fn begin_service(&mut self, id: ServiceId) -> Result<Starting, SpawnError> {
-        let mark = self.marks.as_mut().map(Marks::next);
-        self.pipes.close_all(id, &mut self.log);
-        let index = usize::try_from(id.0).unwrap_or(usize::MAX);
-        let (Some(service), Some(instance)) = (
-            self.manifest.services.get(index),
-            self.instances.get_mut(index),
-        ) else {
-            return Err(SpawnError::EmptyProgram);
-        };
-        let sockets = instance.sockets.open(&service.listen)?;
-        let mut launch = Launch::service(service, &service.command, &self.child_env, &sockets)?;
-        launch.mark = mark.map(|mark| mark.value);
-        if let Some(cgroups) = &self.cgroups {
-            match cgroups.of(&service.name) {
-                Ok((cgroup, procs)) => {
-                    instance.cgroup = Some(cgroup);
-                    launch.cgroup = Some(procs);
-                }
-                Err(error) => {
-                    self.log
-                        .say(&format!("cannot make a cgroup, and goes without: {error}"));
-                    self.cgroups = None;
-                }
-            }
-        }
-        let owner = launch
-            .account
-            .as_ref()
-            .map(|account| (account.uid, account.gid));
-        let stdout = self
-            .pipes
-            .open(id, Stream::Stdout, owner)
-            .map_err(SpawnError::Pipe)?;
-        let stderr = self
-            .pipes
-            .open(id, Stream::Stderr, owner)
-            .map_err(SpawnError::Pipe)?;
-        let stdio = Stdio::Given([self.null.as_fd(), stdout.as_fd(), stderr.as_fd()]);
-        instance.mark = mark;
-        spawn::begin(launch, &stdio)
-    }
-
-    /// Waits for the first of the children on their way to exec.
-    pub(crate) fn finish_start(&mut self) -> Option<Event> {
-        let (service, child) = self.starting.pop_front()?;
-        Some(match child.finish() {
-            Ok(child) => self.service_runs(service, child),
-            Err(error) => spawn_failed(service, &error),
-        })
-    }
-
-    /// The child of a service has come to exec, or takes long.
-    fn service_runs(&mut self, service: ServiceId, child: Spawned) -> Event {
-        let Spawned { pid, late } = child;
-        if let Some(instance) = self.instance(service) {
-            (instance.pid, instance.late) = (Some(pid), late);
-        }
-        self.children.insert(pid, Role::Service(service));
-        let pid = pid.unsigned_abs();
-        Event::Spawned { service, pid }
-    }
-
-    fn spawn_foreground(&mut self) -> Result<u32, SpawnError> {
-        // It writes to the same place: what was said before it comes before it.
-        self.log.flush();
-        let mark = self.marks.as_mut().map(Marks::next);
-        let Some(foreground) = &mut self.foreground else {
-            return Err(SpawnError::EmptyProgram);
-        };
-        let mut launch = Launch::program(foreground.command.clone(), &self.child_env, false)?;
-        launch.mark = mark.map(|mark| mark.value);
-        let Spawned { pid, .. } = spawn::spawn(launch, &foreground.terminal.stdio())?;
-        (foreground.pid, foreground.mark) = (Some(pid), mark);
-        self.children.insert(pid, Role::Foreground);
-        Ok(pid.unsigned_abs())
-    }
-
     /// Asks a service for its health; the outcome if that is known at once.
     pub(crate) fn probe(&mut self, service: ServiceId) -> Option<Event> {
         if !self.probes.admit(service) {
@@ -262,6 +176,11 @@ impl Pid1 {
     }
 
     fn note(&mut self, note: &Note) {
+        if let Note::Reconfigured { changes } = note {
+            for change in changes {
+                self.log.say(&format!("reload: {change}"));
+            }
+        }
         let (service, words) = notes::words(note);
         match service {
             Some(service) => self.log.about(service, &words),
@@ -283,6 +202,9 @@ impl Pid1 {
             | Note::Unhealthy { .. }
             | Note::Recovered { .. }
             | Note::LeftBehind { .. }
+            | Note::Missed { .. }
+            | Note::StopCommandFailed { .. }
+            | Note::Reconfigured { .. }
             | Note::KillAfterTimeout { .. } => {}
         }
     }
@@ -329,8 +251,10 @@ impl Pid1 {
         }
         self.end_execs(Signal::KILL);
         self.sweep();
+        for sockets in self.sockets.values() {
+            sockets.unlink();
+        }
         for instance in &self.instances {
-            instance.sockets.unlink();
             if let Some(cgroup) = &instance.cgroup {
                 cgroup.remove();
             }
@@ -371,7 +295,7 @@ impl Pid1 {
     }
 }
 
-fn spawn_failed(service: ServiceId, error: &SpawnError) -> Event {
+pub(crate) fn spawn_failed(service: ServiceId, error: &SpawnError) -> Event {
     Event::SpawnFailed {
         service,
         reason: error.to_string(),

@@ -10,9 +10,11 @@ use nix::errno::Errno;
 use nix::sys::epoll::EpollFlags;
 
 use crate::cgroup::{Cgroup, Cgroups};
-use crate::clock::Clock;
+use crate::clock::{Clock, Watch};
+use crate::config::Origin;
 use crate::control::Control;
 use crate::environment::Environment;
+use crate::errand::Errands;
 use crate::kill::{Kills, Target};
 use crate::lineage::{Mark, Marks};
 use crate::log::Log;
@@ -35,6 +37,7 @@ pub(crate) enum Role {
     Service(ServiceId),
     Foreground,
     Probe { number: u64, mark: Option<Mark> },
+    Errand { number: u64, mark: Option<Mark> },
     Exec { number: u64, terminal: bool },
 }
 
@@ -45,7 +48,6 @@ pub(crate) struct Instance {
     pub(crate) pid: Option<i32>,
     pub(crate) mark: Option<Mark>,
     pub(crate) cgroup: Option<Cgroup>,
-    pub(crate) sockets: Sockets,
     /// Where a start that takes long still reports.
     pub(crate) late: Option<OwnedFd>,
 }
@@ -65,7 +67,15 @@ pub(crate) struct Pid1 {
     pub(crate) poll: Poll,
     pub(crate) signals: Signals,
     pub(crate) supervisor: Supervisor,
-    pub(crate) manifest: Manifest,
+    /// As the file and its profile say it; the supervisor has it expanded.
+    pub(crate) base: Manifest,
+    /// Where the file is read again.
+    pub(crate) origin: Origin,
+    /// By the name of the service, which its instances share.
+    pub(crate) sockets: BTreeMap<String, Sockets>,
+    pub(crate) errands: Errands,
+    /// Where there is a job that goes by the wall clock.
+    pub(crate) clock_watch: Option<Watch>,
     pub(crate) log: Log,
     pub(crate) pipes: Pipes,
     pub(crate) children: BTreeMap<i32, Role>,
@@ -100,6 +110,7 @@ impl Pid1 {
     pub(crate) fn run(&mut self) -> Result<u8, Errno> {
         self.poll
             .add(&self.signals.fd, Token::Signals, EpollFlags::EPOLLIN)?;
+        self.watch_clock();
         self.event(Event::Boot);
         loop {
             self.send_out();
@@ -124,7 +135,7 @@ impl Pid1 {
         self.act();
     }
 
-    fn act(&mut self) {
+    pub(crate) fn act(&mut self) {
         loop {
             let event = match self.supervisor.poll_action() {
                 Some(action) => self.perform(action),
@@ -158,6 +169,12 @@ impl Pid1 {
                 let gone = self.control.ready(&self.poll, id, ready.flags, self.now);
                 self.client_gone(gone);
             }
+            Token::Clock => {
+                if let Some(watch) = &self.clock_watch {
+                    watch.again();
+                    self.tell_time();
+                }
+            }
             Token::Probe(number) => {
                 if let Some((service, outcome)) = self.probes.ready(&self.poll, number) {
                     self.event(Event::Probed { service, outcome });
@@ -176,6 +193,7 @@ impl Pid1 {
             self.supervisor.poll_timeout(),
             self.kills.next(),
             self.probes.next_deadline(),
+            self.errands.next_deadline(),
             self.control.next_deadline(),
             self.farewell.as_ref().map(|farewell| farewell.deadline),
             stuck,
@@ -208,6 +226,7 @@ impl Pid1 {
                 self.event(event);
             }
         }
+        self.expire_errands();
         for id in self.control.expired(self.now) {
             let gone = self.control.close(&self.poll, id);
             self.client_gone(gone);
@@ -258,7 +277,7 @@ impl Pid1 {
     }
 
     pub(crate) fn service(&self, id: ServiceId) -> Option<&Service> {
-        self.manifest.services.get(usize::try_from(id.0).ok()?)
+        self.supervisor.service(id)
     }
 
     pub(crate) fn instance(&mut self, id: ServiceId) -> Option<&mut Instance> {

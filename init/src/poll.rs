@@ -21,6 +21,8 @@ pub(crate) enum Token {
     Client(u64),
     /// A probe's connection or output moved.
     Probe(u64),
+    /// The wall clock was set.
+    Clock,
 }
 
 const KINDS: u32 = 56;
@@ -34,6 +36,7 @@ impl Token {
             Self::Listener(id) => (3, id),
             Self::Client(id) => (4, id),
             Self::Probe(id) => (5, id),
+            Self::Clock => (6, 0),
         };
         (kind << KINDS) | (id & ((1 << KINDS) - 1))
     }
@@ -47,6 +50,7 @@ impl Token {
             3 => Self::Listener(id),
             4 => Self::Client(id),
             5 => Self::Probe(id),
+            6 => Self::Clock,
             _ => return None,
         })
     }

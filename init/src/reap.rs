@@ -19,15 +19,12 @@ impl Pid1 {
     /// Reads all signals that wait.
     pub(crate) fn take_signals(&mut self) {
         while let Some(info) = self.signals.next() {
-            let only_command = self.manifest.services.is_empty() && self.foreground.is_some();
+            let only_command = self.base.services.is_empty() && self.foreground.is_some();
             let number = u8::try_from(info.ssi_signo).unwrap_or(0);
             match meaning(number, info.ssi_code, only_command) {
                 Meaning::Children => self.reap_more = true,
                 Meaning::Shutdown => self.event(Event::Shutdown),
-                Meaning::Reload => {
-                    self.log
-                        .say("SIGHUP: this release can't reload; restart the box instead");
-                }
+                Meaning::Reload => self.reload_for_signal(),
                 Meaning::ReopenLogs => {
                     self.log.say("SIGUSR1: there are no log files to open anew");
                 }
@@ -71,7 +68,9 @@ impl Pid1 {
         let Ended { pid, exit } = ended;
         let role = self.children.remove(&pid);
         match role {
-            Some(Role::Service(_) | Role::Foreground | Role::Probe { .. }) => kill_group(pid),
+            Some(
+                Role::Service(_) | Role::Foreground | Role::Probe { .. } | Role::Errand { .. },
+            ) => kill_group(pid),
             // What a client has left running goes on until the box stops.
             Some(Role::Exec { .. }) | None => {}
         }
@@ -100,6 +99,12 @@ impl Pid1 {
                 self.clear_behind(mark);
                 if let Some((service, outcome)) = self.probes.exited(&self.poll, number, exit) {
                     self.event(Event::Probed { service, outcome });
+                }
+            }
+            Some(Role::Errand { number, mark }) => {
+                self.clear_behind(mark);
+                if let Some(event) = self.errand_ended(number, exit) {
+                    self.event(event);
                 }
             }
             Some(Role::Exec { number, .. }) => {

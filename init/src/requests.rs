@@ -4,7 +4,6 @@ use std::os::fd::OwnedFd;
 
 use holdall_protocol::control::{ErrorKind, Exec, Request, Response};
 use holdall_protocol::log::{LogRecord, Stream};
-use holdall_protocol::suggest::closest;
 use holdall_protocol::{PROTOCOL_VERSION, ServiceName, Signal};
 use holdall_supervise::{Command, Event, ServiceId};
 
@@ -101,6 +100,15 @@ impl Pid1 {
             Request::Start { services } => self.command(id, Command::Start, services),
             Request::Stop { services } => self.command(id, Command::Stop, services),
             Request::Restart { services } => self.command(id, Command::Restart, services),
+            Request::Reload { services, dry_run } if services.is_empty() => {
+                let outcome = self.reload(dry_run);
+                self.answer_changes(id, outcome);
+            }
+            Request::Reload { services, .. } => self.command(id, Command::Reload, services),
+            Request::Scale { service, instances } => {
+                let outcome = self.scale(&service, instances);
+                self.answer_changes(id, outcome);
+            }
             Request::Signal { services, signal } => self.signal(id, &services, signal),
             Request::Logs {
                 services,
@@ -126,28 +134,7 @@ impl Pid1 {
 
     /// The services of these names, or the answer that one isn't there.
     fn ids(&self, names: &[ServiceName]) -> Result<Vec<ServiceId>, String> {
-        let find = |name: &ServiceName| {
-            let found = self
-                .manifest
-                .services
-                .iter()
-                .position(|service| service.name == *name);
-            found
-                .and_then(|index| u32::try_from(index).ok())
-                .map(ServiceId)
-                .ok_or_else(|| {
-                    let known = self
-                        .manifest
-                        .services
-                        .iter()
-                        .map(|service| service.name.as_str());
-                    match closest(name.as_str(), known) {
-                        Some(near) => format!("no service {name:?}; did you mean {near:?}?"),
-                        None => format!("no service {name:?}"),
-                    }
-                })
-        };
-        names.iter().map(find).collect()
+        self.supervisor.named(names)
     }
 
     fn signal(&mut self, id: u64, names: &[ServiceName], signal: Signal) {
@@ -155,12 +142,14 @@ impl Pid1 {
             Ok(services) => services,
             Err(message) => return self.refuse(id, ErrorKind::UnknownService, message),
         };
-        let down = services.iter().zip(names).find(|(service, _)| {
-            let index = usize::try_from(service.0).ok();
-            let instance = index.and_then(|index| self.instances.get(index));
-            instance.is_none_or(|instance| instance.pid.is_none())
-        });
-        if let Some((_, name)) = down {
+        let runs = |service: &&ServiceId| {
+            let instance = self.instances.get(service.index());
+            instance.is_some_and(|instance| instance.pid.is_some())
+        };
+        if let Some(down) = services.iter().find(|service| !runs(service)) {
+            let name = self
+                .service(*down)
+                .map_or("?", |service| service.name.as_str());
             let message = format!("{name} does not run, and nothing was sent");
             return self.refuse(id, ErrorKind::Failed, message);
         }

@@ -14,9 +14,10 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use crate::cgroup::Cgroups;
 use crate::clock::Clock;
-use crate::config::{self, ConfigError};
+use crate::config::{self, ConfigError, Origin};
 use crate::control::Control;
 use crate::environment::Environment;
+use crate::errand::Errands;
 use crate::kill::Kills;
 use crate::lineage::{self, Marks};
 use crate::log::pipes::Pipes;
@@ -111,11 +112,12 @@ fn boot(options: &Options<'_>) -> Result<Pid1, BootError> {
     if is_pid1 {
         boot::mount_missing();
     }
-    let profile = options
-        .profile
-        .as_deref()
-        .or_else(|| env.text("HOLDALL_PROFILE"));
-    let manifest = config::load(options.config.as_deref(), profile)?;
+    let profile = options.profile.clone();
+    let origin = Origin {
+        path: options.config.clone(),
+        profile: profile.or_else(|| env.text("HOLDALL_PROFILE").map(str::to_owned)),
+    };
+    let manifest = config::load(origin.path.as_deref(), origin.profile.as_deref())?;
     if manifest.is_none() && options.command.is_empty() {
         return Err(BootError::Nothing);
     }
@@ -130,7 +132,8 @@ fn boot(options: &Options<'_>) -> Result<Pid1, BootError> {
     let null = boot::null(false).map_err(system("open /dev/null"))?;
     let foreground = foreground(options);
     let (sockets, sink, form) = sort(handed, foreground.as_ref());
-    let names = manifest
+    let expanded = manifest.expanded();
+    let names = expanded
         .services
         .iter()
         .map(|service| service.name.clone())
@@ -155,13 +158,17 @@ fn boot(options: &Options<'_>) -> Result<Pid1, BootError> {
         now: Timestamp::default(),
         poll,
         signals,
-        supervisor: Supervisor::new(&manifest, supervise),
-        instances: manifest
+        supervisor: Supervisor::new(&expanded, supervise),
+        instances: expanded
             .services
             .iter()
             .map(|_| Instance::default())
             .collect(),
-        manifest,
+        base: manifest,
+        origin,
+        sockets: BTreeMap::new(),
+        errands: Errands::default(),
+        clock_watch: None,
         starting: VecDeque::new(),
         log,
         pipes,

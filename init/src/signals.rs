@@ -20,7 +20,7 @@ pub(crate) enum Meaning {
     Children,
     /// An ordered stop.
     Shutdown,
-    /// Reload, which is not built yet.
+    /// Read the file of services again.
     Reload,
     /// Open log files anew; there are none.
     ReopenLogs,

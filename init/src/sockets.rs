@@ -52,6 +52,17 @@ impl Sockets {
         Ok(wanted.iter().filter_map(named).collect())
     }
 
+    /// Closes those that are not wanted any more.
+    pub(crate) fn keep(&mut self, wanted: &[Listen]) {
+        self.open.retain(|(entry, _)| {
+            let keep = wanted.contains(entry);
+            if let (ListenAddress::Unix(path), false) = (&entry.address, keep) {
+                let _ = fs::remove_file(path);
+            }
+            keep
+        });
+    }
+
     fn find(&self, wanted: &Listen) -> Option<&OwnedFd> {
         self.open
             .iter()

@@ -47,6 +47,10 @@ pub(crate) enum SpawnError {
     Nul(String),
     #[error("{0}")]
     Listen(#[from] crate::sockets::ListenError),
+    #[error(transparent)]
+    EnvFile(#[from] crate::env_file::EnvFileError),
+    #[error(transparent)]
+    Template(#[from] crate::template::TemplateError),
     #[error("cannot make a pipe: {}", words(*.0))]
     Pipe(Errno),
     #[error("cannot open a terminal: {}", words(*.0))]
@@ -77,6 +81,8 @@ impl SpawnError {
             Self::Nul(_)
             | Self::Account(_)
             | Self::Listen(_)
+            | Self::EnvFile(_)
+            | Self::Template(_)
             | Self::Pipe(_)
             | Self::Terminal(_)
             | Self::Descriptors
@@ -101,19 +107,25 @@ pub(crate) enum Stage {
     Terminal,
     Descriptors,
     Limit,
+    Nice,
+    OomScore,
     Cgroup,
+    Groups,
     Become,
     Enter,
     Execute,
 }
 
 impl Stage {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Session,
         Self::Terminal,
         Self::Descriptors,
         Self::Limit,
+        Self::Nice,
+        Self::OomScore,
         Self::Cgroup,
+        Self::Groups,
         Self::Become,
         Self::Enter,
         Self::Execute,
@@ -125,6 +137,9 @@ impl Stage {
             Self::Terminal => "give the terminal to",
             Self::Descriptors => "arrange the descriptors of",
             Self::Limit => "set a limit of",
+            Self::Nice => "set the niceness of",
+            Self::OomScore => "set the out-of-memory score of",
+            Self::Groups => "set the groups of",
             Self::Cgroup => "join the cgroup of",
             Self::Become => "become user",
             Self::Enter => "enter",
@@ -280,6 +295,9 @@ impl Report {
             | Stage::Terminal
             | Stage::Descriptors
             | Stage::Limit
+            | Stage::Nice
+            | Stage::OomScore
+            | Stage::Groups
             | Stage::Cgroup => launch.program.clone(),
         };
         SpawnError::Stage {

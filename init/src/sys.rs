@@ -49,6 +49,13 @@ pub(crate) fn exit_now(code: u8) -> ! {
     unsafe { libc::_exit(c_int::from(code)) }
 }
 
+/// Sets this process's niceness.
+pub(crate) fn set_nice(nice: i8) -> Result<(), Errno> {
+    // SAFETY: setpriority takes numbers and touches no memory of ours.
+    let done = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, c_int::from(nice)) };
+    Errno::result(done).map(drop)
+}
+
 /// A list of strings in the form that `execve` wants, made before the fork.
 pub(crate) struct Strings {
     /// Each with its NUL. Never resized, as `pointers` points into them.

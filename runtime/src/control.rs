@@ -339,6 +339,7 @@ fn unexpected(response: Response) -> ControlError {
         Response::Error { kind, message } => ControlError::Refused { kind, message },
         Response::Done
         | Response::Status(_)
+        | Response::Changes { .. }
         | Response::Health { .. }
         | Response::Log(_)
         | Response::Started { .. }

@@ -152,6 +152,7 @@ fn service_state(service: &ServiceStatus) -> String {
         State::Unhealthy => "unhealthy",
         State::Stopping => "stopping",
         State::Backoff => "backoff",
+        State::Scheduled => "scheduled",
         State::Exited => "exited",
         State::Fatal => "fatal",
     };

@@ -56,6 +56,24 @@ pub enum Request {
         /// Which; all where empty.
         services: Vec<ServiceName>,
     },
+    /// Read the file of services again, and change what is not as it was:
+    /// [`Response::Changes`]. With services: make these read their own files
+    /// again, by their `reload`, or restart them: [`Response::Done`].
+    Reload {
+        /// Which; the file of services where empty.
+        #[serde(default)]
+        services: Vec<ServiceName>,
+        /// Only say what would change.
+        #[serde(default)]
+        dry_run: bool,
+    },
+    /// Set how many instances of a service there are: [`Response::Changes`].
+    Scale {
+        /// Which.
+        service: ServiceName,
+        /// How many.
+        instances: u32,
+    },
     /// Send a signal to the main process of each.
     Signal {
         /// Which.
@@ -160,6 +178,11 @@ pub enum Response {
         /// Why not, one line.
         reason: String,
     },
+    /// See [`Request::Reload`] and [`Request::Scale`].
+    Changes {
+        /// What changes, one line a service, for people; nothing where empty.
+        changes: Vec<String>,
+    },
     /// See [`Request::Logs`].
     Log(LogRecord),
     /// The program of an exec runs. With a terminal, the frame carries its
@@ -191,6 +214,7 @@ impl Response {
             Self::Done
             | Self::Error { .. }
             | Self::Status(_)
+            | Self::Changes { .. }
             | Self::Health { .. }
             | Self::Exited { .. }
             | Self::Version { .. } => true,
@@ -251,10 +275,13 @@ pub struct ServiceStatus {
     pub restarts: u32,
     /// How it ended last.
     pub last_exit: Option<Exit>,
-    /// Until the next start, in [`State::Backoff`].
+    /// Until the next start, in [`State::Backoff`] and [`State::Scheduled`].
     pub next_start: Option<Millis>,
     /// The words of its newest failed probe or failed start.
     pub message: Option<String>,
+    /// What it depends on and is not yet as it must be, in [`State::Waiting`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits_for: Vec<ServiceName>,
 }
 
 /// The states of a service; [`crate::control`] carries what `supervise`
@@ -276,6 +303,8 @@ pub enum State {
     Stopping,
     /// Will be started again at a known time.
     Backoff,
+    /// A job that waits for its time.
+    Scheduled,
     /// Ended by itself and stays so (a oneshot: done).
     Exited,
     /// Given up.

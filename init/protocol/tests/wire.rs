@@ -101,6 +101,7 @@ fn responses_keep_their_form() {
         last_exit: Some(Exit::Signal(Signal::KILL)),
         next_start: Some(Millis::from_secs(4)),
         message: Some("connection refused".into()),
+        waits_for: Vec::new(),
     };
     let status = Status {
         ready: false,

@@ -37,12 +37,7 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn new(names: Vec<ServiceName>, sink: Option<Sink>, form: Form) -> Self {
-        let longest = names
-            .iter()
-            .map(|name| name.as_str().len())
-            .max()
-            .unwrap_or(0);
-        let width = longest.max(INIT.len());
+        let width = width(&names);
         let (ring, now) = (Ring::default(), Timestamp::default());
         Self {
             names,
@@ -53,6 +48,12 @@ impl Log {
             now,
             wall: crate::clock::wall_micros(),
         }
+    }
+
+    /// Names the services anew: there are more of them now.
+    pub(crate) fn name(&mut self, names: Vec<ServiceName>) {
+        self.width = width(&names);
+        self.names = names;
     }
 
     /// The time that the lines of this turn get.
@@ -175,6 +176,12 @@ impl Log {
         };
         lines.filter_map(text).collect()
     }
+}
+
+/// As wide as the longest name, so that lines stand below each other.
+fn width(names: &[ServiceName]) -> usize {
+    let longest = names.iter().map(|name| name.as_str().len()).max();
+    longest.unwrap_or(0).max(INIT.len())
 }
 
 fn name(names: &[ServiceName], service: ServiceId) -> Option<&ServiceName> {

@@ -23,6 +23,19 @@ pub enum Action {
         /// What.
         signal: Signal,
     },
+    /// Run the service's stop command, with its main process in MAINPID.
+    /// Answered by `StopCommandEnded`, unless `KillAll` comes first, which
+    /// ends it too.
+    StopCommand {
+        /// Which.
+        service: ServiceId,
+    },
+    /// Make the service read its files again, by the signal or the command of
+    /// its `reload`. Answered by `ReloadEnded`.
+    Reload {
+        /// Which.
+        service: ServiceId,
+    },
     /// End every process of the service, whatever it did to get away. Answered
     /// by `Cleared` once none is left (and by `Exited` too, if the main process
     /// was alive).
@@ -147,6 +160,27 @@ pub enum Note {
         /// Which.
         service: ServiceId,
     },
+    /// Times at which the job was due have passed without a run.
+    Missed {
+        /// Which.
+        service: ServiceId,
+        /// How many.
+        count: u32,
+        /// Why.
+        because: Because,
+    },
+    /// Its stop command failed: it is sent its signal instead.
+    StopCommandFailed {
+        /// Which.
+        service: ServiceId,
+        /// Why.
+        reason: String,
+    },
+    /// A new manifest holds from now on.
+    Reconfigured {
+        /// What it changes; nothing where empty.
+        changes: Vec<crate::Change>,
+    },
     /// An ordered stop begins.
     Stopping,
     /// It could not be killed by the end of the bound (a process that hangs in
@@ -165,4 +199,13 @@ pub enum Note {
         /// Since the boot.
         after: Millis,
     },
+}
+
+/// Why a job did not run when it was due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Because {
+    /// Its last run had not ended.
+    ItRan,
+    /// The wall clock was set past it.
+    ClockWasSet,
 }

@@ -11,6 +11,8 @@ pub(crate) enum Goal {
     Up,
     /// No process left.
     Down,
+    /// Told to read its files again.
+    Told,
 }
 
 /// The requests that are not answered yet, by a serial number of our own: the

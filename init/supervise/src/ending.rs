@@ -43,8 +43,10 @@ impl Supervisor {
         self.actions.push_back(Action::Note(Note::Stopping));
         self.phase = Phase::Stopping(plan);
         self.step_foreground(foreground::Input::Stop);
-        for number in self.requests.close_all(Goal::Up) {
-            self.refuse(number, ErrorKind::ShuttingDown, "the box is stopping");
+        for goal in [Goal::Up, Goal::Told] {
+            for number in self.requests.close_all(goal) {
+                self.refuse(number, ErrorKind::ShuttingDown, "the box is stopping");
+            }
         }
         for id in self.graph.order().to_vec() {
             self.step(id, Input::Down);
@@ -89,21 +91,9 @@ impl Supervisor {
         let (code, exit_at) = (shutdown.code, shutdown.exit_at);
         if shutdown.kill_at.is_some_and(|at| at <= self.now) {
             shutdown.kill_at = None;
-            let late = self
-                .services
-                .iter()
-                .filter(|instance| match instance.state {
-                    State::Live(_) | State::Stopping { .. } => true,
-                    State::Stopped
-                    | State::Waiting
-                    | State::Spawning
-                    | State::Killing { .. }
-                    | State::Unreaped { .. }
-                    | State::Clearing { .. }
-                    | State::Backoff { .. }
-                    | State::Exited { .. }
-                    | State::Fatal { .. } => false,
-                });
+            let late = self.services.iter().filter(|instance| {
+                matches!(instance.state, State::Live(_) | State::Stopping { .. })
+            });
             let note = |id| Action::Note(Note::KillAfterTimeout { service: id });
             self.actions.extend(late.map(|instance| note(instance.id)));
             self.kill_everything();
@@ -133,7 +123,7 @@ impl Supervisor {
 
     /// The last action.
     pub(crate) fn exit(&mut self, code: u8) {
-        for goal in [Goal::Up, Goal::Down] {
+        for goal in [Goal::Up, Goal::Down, Goal::Told] {
             for number in self.requests.close_all(goal) {
                 self.refuse(number, ErrorKind::ShuttingDown, "the box has stopped");
             }

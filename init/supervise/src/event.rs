@@ -48,6 +48,27 @@ pub enum Event {
         /// What it found; the text says why it failed, one line.
         outcome: Result<(), String>,
     },
+    /// The command of [`crate::Action::StopCommand`] came to an end, or could
+    /// not be started.
+    StopCommandEnded {
+        /// Of which.
+        service: ServiceId,
+        /// Whether it exited with 0; the text says why not.
+        outcome: Result<(), String>,
+    },
+    /// The answer to [`crate::Action::Reload`].
+    ReloadEnded {
+        /// Of which.
+        service: ServiceId,
+        /// Whether it was told; the text says why not.
+        outcome: Result<(), String>,
+    },
+    /// What the wall clock shows now: before [`Event::Boot`], and whenever it
+    /// was set. Without it, our own time is taken for it.
+    Clock {
+        /// Milliseconds since 1970-01-01 in UTC.
+        wall: u64,
+    },
     /// The foreground command runs.
     ForegroundSpawned {
         /// Its process.
@@ -92,10 +113,13 @@ pub enum Event {
 /// What a client may ask of services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Command {
-    /// Bring up, with what they depend on; done when ready.
+    /// Bring up, with what they depend on; done when ready. A job runs now.
     Start,
     /// Take down, dependants first; done when no process is left.
     Stop,
     /// Down and up again, just these; done when ready.
     Restart,
+    /// Make them read their files again, by their `reload`; those without one
+    /// are restarted. Done when they were told (restarted: when ready).
+    Reload,
 }

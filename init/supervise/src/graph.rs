@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use holdall_protocol::Manifest;
-use holdall_protocol::manifest::Condition;
+use holdall_protocol::manifest::{Condition, Service};
 
 use crate::ServiceId;
 
@@ -25,13 +24,13 @@ pub(crate) struct Graph {
 }
 
 impl Graph {
-    /// Takes a manifest's dependencies. One on a service that is not there is
+    /// Takes the dependencies of services. One on a service that is not there is
     /// left out: the manifest's parser refuses it, so that it can only come
     /// from a manifest made by hand.
-    pub(crate) fn new(manifest: &Manifest) -> Self {
-        let numbered = (0_u32..).map(ServiceId).zip(&manifest.services);
+    pub(crate) fn new(services: &[Service]) -> Self {
+        let numbered = (0_u32..).map(ServiceId).zip(services);
         let ids: BTreeMap<_, _> = numbered.clone().map(|(id, s)| (&s.name, id)).collect();
-        let count = manifest.services.len();
+        let count = services.len();
         let mut graph = Self {
             needs: vec![Vec::new(); count],
             needed_by: vec![Vec::new(); count],
@@ -127,10 +126,11 @@ impl Graph {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use holdall_protocol::Reader;
+    use holdall_protocol::{Manifest, Reader};
 
     fn graph(text: &str) -> Graph {
-        Graph::new(&Manifest::from_toml(text, Reader::Init).expect("well-formed"))
+        let manifest = Manifest::from_toml(text, Reader::Init).expect("well-formed");
+        Graph::new(&manifest.services)
     }
 
     fn ids(list: &[u32]) -> Vec<ServiceId> {
@@ -176,6 +176,6 @@ mod tests {
         // web needs app, app needs redis, and now redis needs app.
         let on_app = manifest.services[0].depends_on[0].clone();
         manifest.services[1].depends_on.push(on_app);
-        assert_eq!(Graph::new(&manifest).order(), ids(&[3, 0, 1, 2]));
+        assert_eq!(Graph::new(&manifest.services).order(), ids(&[3, 0, 1, 2]));
     }
 }

@@ -3,9 +3,12 @@
 use std::collections::VecDeque;
 
 use holdall_protocol::control::Exit;
-use holdall_protocol::manifest::{Backoff, GiveUp, Kind, OnUnhealthy, Restart, Service};
+use holdall_protocol::manifest::{
+    Backoff, GiveUp, Kind, OnUnhealthy, Restart, Schedule as At, Service, Start,
+};
 use holdall_protocol::{Millis, Signal};
 
+use crate::job::{Calendar, Times};
 use crate::probing::Schedule;
 use crate::restart::Restarts;
 use crate::state::State;
@@ -18,23 +21,51 @@ pub(crate) enum Input {
     Down,
     Anew,
     Go,
-    Halt { timeout: Millis },
+    Halt {
+        timeout: Millis,
+    },
     Kill,
     Timer,
-    Spawned { pid: u32 },
-    SpawnFailed { reason: String, code: u8 },
-    Exited { exit: Exit },
+    Spawned {
+        pid: u32,
+    },
+    SpawnFailed {
+        reason: String,
+        code: u8,
+    },
+    Exited {
+        exit: Exit,
+    },
     Cleared,
-    Probed { outcome: Result<(), String> },
+    Probed {
+        outcome: Result<(), String>,
+    },
+    /// A job is to run, whatever its schedule says.
+    Now,
+    /// The wall clock was set; before, it was so.
+    Clock {
+        before: Calendar,
+    },
+    /// The answer to `StopCommand`.
+    StopCommand {
+        outcome: Result<(), String>,
+    },
 }
 
 /// What the manifest says of it, as far as decisions need it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Policy {
     pub(crate) kind: Kind,
+    /// Of a job and of nothing else.
+    pub(crate) schedule: Option<At>,
+    pub(crate) start: Start,
     pub(crate) essential: bool,
     pub(crate) stop_signal: Signal,
     pub(crate) stop_timeout: Millis,
+    /// There is a command for it, in place of the signal.
+    pub(crate) stop_command: bool,
+    /// It can be told to read its files again.
+    pub(crate) reloads: bool,
     pub(crate) restart: Restart,
     pub(crate) backoff: Backoff,
     pub(crate) give_up: GiveUp,
@@ -50,9 +81,13 @@ impl From<&Service> for Policy {
             .filter(|_| service.kind == Kind::Daemon);
         Self {
             kind: service.kind,
+            schedule: service.schedule,
+            start: service.start,
             essential: service.essential,
             stop_signal: service.stop.signal,
             stop_timeout: service.stop.timeout,
+            stop_command: service.stop.command.is_some(),
+            reloads: service.reload.is_some(),
             restart: service.restart,
             backoff: service.backoff,
             give_up: service.give_up,
@@ -80,11 +115,17 @@ pub(crate) struct Instance {
     /// The words of its newest failed probe or failed start.
     pub(crate) message: Option<String>,
     pub(crate) restarts: Restarts,
+    /// When it is due, of a job.
+    pub(crate) times: Times,
+    /// It is no longer in the manifest: it goes, and is not told of once it is
+    /// gone.
+    pub(crate) retired: bool,
 }
 
 /// The time, and where actions go.
 pub(crate) struct Turn<'t> {
     pub(crate) now: Timestamp,
+    pub(crate) calendar: Calendar,
     pub(crate) actions: &'t mut VecDeque<Action>,
 }
 
@@ -114,6 +155,8 @@ impl Instance {
             last_exit: None,
             message: None,
             restarts: Restarts::new(seed),
+            times: Times::default(),
+            retired: false,
         }
     }
 
@@ -129,12 +172,28 @@ impl Instance {
 
     /// Whether it is on its way up, or is up, without anybody's help.
     pub(crate) fn coming(&self) -> bool {
-        self.wanted && !matches!(self.state, State::Exited { .. } | State::Fatal { .. })
+        self.wanted && self.state.ended().is_none()
     }
 
     /// Whether a service that exited so is a oneshot that is done.
     pub(crate) fn done(&self, exit: Exit) -> bool {
         self.policy.kind != Kind::Daemon && exit.success()
+    }
+
+    /// Whether the boot brings it up.
+    pub(crate) fn boots(&self) -> bool {
+        self.policy.start == Start::Boot && !self.retired
+    }
+
+    /// Takes over what the manifest says now, as far as a process that runs can
+    /// go on with it.
+    pub(crate) fn adopt(&mut self, service: &Service) {
+        self.policy = Policy::from(service);
+        if let State::Live(live) = &mut self.state
+            && let (Some(probing), Some(schedule)) = (&mut live.probing, self.policy.probes)
+        {
+            probing.adopt(schedule);
+        }
     }
 
     /// Whether the process it has (as the caller knows) is to end.

@@ -7,6 +7,7 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 pub mod action;
+pub mod change;
 pub mod event;
 pub mod time;
 
@@ -15,20 +16,25 @@ mod ending;
 mod foreground;
 mod graph;
 mod instance;
+mod job;
 mod life;
 mod probing;
+mod reconfigure;
 mod relation;
 mod report;
 mod requests;
 mod restart;
+mod resting;
 mod service;
 mod shutdown;
 mod state;
 mod supervisor;
 mod timers;
 
-pub use action::{Action, Note, Refusal};
+pub use action::{Action, Because, Note, Refusal};
+pub use change::Change;
 pub use event::{Command, Event};
+pub use reconfigure::IsStopping;
 pub use supervisor::Supervisor;
 pub use time::Timestamp;
 

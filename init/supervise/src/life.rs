@@ -5,11 +5,13 @@ use holdall_protocol::Millis;
 use holdall_protocol::control::Exit;
 use holdall_protocol::manifest::{Kind, OnUnhealthy, Restart};
 
+use crate::action::Because;
 use crate::instance::{Instance, Policy, Turn};
+use crate::job::{Calendar, jumped};
 use crate::probing::{Finding, Probing};
 use crate::restart::Verdict;
 use crate::state::{Live, Main, Next, Stage, State, Why};
-use crate::{Action, Note, Timestamp};
+use crate::{Action, Note};
 
 /// The longest words of a probe or a failed spawn that are kept, in bytes:
 /// they may quote what a service sent.
@@ -121,15 +123,23 @@ impl Instance {
             turn.act(Action::KillAll { service: self.id });
             return State::Killing { main, why };
         }
-        turn.act(Action::Signal {
-            service: self.id,
-            signal: self.policy.stop_signal,
-        });
+        if self.policy.stop_command {
+            turn.act(Action::StopCommand { service: self.id });
+        } else {
+            self.signal_stop(turn);
+        }
         State::Stopping {
             main,
             kill_at: turn.now + timeout,
             why,
         }
+    }
+
+    pub(crate) fn signal_stop(&self, turn: &mut Turn<'_>) {
+        turn.act(Action::Signal {
+            service: self.id,
+            signal: self.policy.stop_signal,
+        });
     }
 
     /// Gives up the probe that is under way, if one is.
@@ -170,10 +180,13 @@ impl Instance {
             (Kind::Daemon, Restart::Never) => true,
             (Kind::Daemon, Restart::Always) => false,
         };
-        if stays {
-            Next::Exited { exit }
-        } else {
-            self.failed(turn, exit, ready)
+        match (stays, self.policy.kind) {
+            (false, _) => self.failed(turn, exit, ready),
+            (true, Kind::Job) => {
+                self.restarts.reset();
+                Next::Scheduled
+            }
+            (true, Kind::Daemon | Kind::Oneshot) => Next::Exited { exit },
         }
     }
 
@@ -187,6 +200,10 @@ impl Instance {
             ..
         } = self.policy;
         let service = self.id;
+        // A job is tried again at its next time in any case.
+        if self.policy.kind == Kind::Job && restart == Restart::Never {
+            return Next::Scheduled;
+        }
         let verdict = match restart {
             Restart::Never => Verdict::GiveUp,
             Restart::Always | Restart::OnFailure => {
@@ -218,18 +235,54 @@ impl Instance {
     }
 
     /// No process is left.
-    pub(crate) fn rest(&mut self, now: Timestamp, next: Next) -> State {
+    pub(crate) fn rest(&mut self, turn: &mut Turn<'_>, next: Next) -> State {
         self.anew = false;
         if !self.wanted {
             return State::Stopped;
         }
         match next {
             Next::Anew => State::Waiting,
-            Next::Backoff { until } if until <= now => State::Waiting,
+            Next::Scheduled => self.await_time(turn),
+            Next::Backoff { until } if until <= turn.now => State::Waiting,
             Next::Backoff { until } => State::Backoff { until },
             Next::Exited { exit } => State::Exited { exit },
             Next::Fatal { exit } => State::Fatal { exit },
         }
+    }
+
+    /// A job waits for its next time; those that passed meanwhile are told of.
+    pub(crate) fn await_time(&mut self, turn: &mut Turn<'_>) -> State {
+        let Some(schedule) = self.policy.schedule else {
+            // Only a manifest made by hand has a job without one.
+            return State::Scheduled { due: None };
+        };
+        let count = self.times.missed(schedule, turn.calendar, turn.now);
+        if count > 0 {
+            turn.note(Note::Missed {
+                service: self.id,
+                count,
+                because: Because::ItRan,
+            });
+        }
+        State::Scheduled {
+            due: self.times.next(schedule, turn.calendar, turn.now),
+        }
+    }
+
+    /// The wall clock was set.
+    pub(crate) fn clock_was_set(&mut self, turn: &mut Turn<'_>, before: Calendar) -> State {
+        if let Some(schedule) = self.policy.schedule {
+            let count = jumped(schedule, before, turn.calendar, turn.now);
+            if count > 0 {
+                turn.note(Note::Missed {
+                    service: self.id,
+                    count,
+                    because: Because::ClockWasSet,
+                });
+            }
+        }
+        self.times.take(turn.now);
+        self.await_time(turn)
     }
 }
 

@@ -87,6 +87,12 @@ impl Probing {
         }
     }
 
+    /// Goes on by another schedule; what is due stays due.
+    pub(crate) fn adopt(&mut self, schedule: Schedule) {
+        self.schedule = schedule;
+        self.pace = self.pace.min(schedule.interval);
+    }
+
     /// When to ask next; none while a probe is under way.
     pub(crate) fn next(&self) -> Option<Timestamp> {
         match self.ask {

@@ -4,7 +4,7 @@ use holdall_protocol::control::Exit;
 use holdall_protocol::manifest::{Condition, Kind};
 
 use crate::instance::Instance;
-use crate::state::{Stage, State};
+use crate::state::{Ended, Stage, State};
 
 /// What others see of a service, kept so that a change is told only to those
 /// whom it concerns: the work of a boot is linear in the dependencies.
@@ -35,34 +35,32 @@ impl Outward {
     pub(crate) fn of(instance: &Instance) -> Self {
         let leaving = instance.leaving();
         let stage = instance.state.live().map(|live| live.stage);
-        let exit = match instance.state {
-            State::Exited { exit } => Some(exit),
-            State::Stopped
-            | State::Waiting
-            | State::Spawning
-            | State::Live(_)
-            | State::Stopping { .. }
-            | State::Killing { .. }
-            | State::Unreaped { .. }
-            | State::Clearing { .. }
-            | State::Backoff { .. }
-            | State::Fatal { .. } => None,
+        let exit = match instance.state.ended() {
+            Some(Ended::Itself(exit)) => Some(exit),
+            Some(Ended::GivenUp(_)) | None => None,
         };
-        let done = exit.is_some_and(Exit::success);
+        let scheduled = matches!(instance.state, State::Scheduled { .. });
+        let given_up = matches!(instance.state, State::Fatal { .. });
+        let done = match instance.policy.kind {
+            Kind::Daemon | Kind::Oneshot => exit.is_some_and(Exit::success),
+            Kind::Job => scheduled && instance.last_exit.is_some_and(Exit::success),
+        };
         let ready = match instance.policy.kind {
             Kind::Daemon => matches!(stage, Some(Stage::Ready { .. })),
-            Kind::Oneshot | Kind::Job => done,
+            Kind::Oneshot => done,
+            // It does what it should: it runs, or waits for its time.
+            Kind::Job => instance.wanted && !given_up,
         };
-        let ended =
-            exit.is_some() || matches!(instance.state, State::Fatal { .. } | State::Waiting);
+        let ended = exit.is_some() || given_up || matches!(instance.state, State::Waiting);
+        let meant = !instance.retired && (instance.wanted || instance.boots());
         Self {
-            started: !leaving && (stage.is_some() || exit.is_some()),
+            started: !leaving && (stage.is_some() || exit.is_some() || scheduled),
             ready: !leaving && ready,
             done: !leaving && done,
             leaving,
             occupied: instance.state.occupied(),
-            holds_up: instance.policy.essential && !ready,
-            idle: instance.wanted && ended,
+            holds_up: instance.policy.essential && meant && !ready,
+            idle: instance.retired || (instance.wanted && ended),
         }
     }
 

@@ -28,21 +28,12 @@ impl Supervisor {
     }
 
     fn describe(&self, now: Timestamp, instance: &Instance) -> Option<ServiceStatus> {
-        let next_start = match instance.state {
-            State::Backoff { until } => Some(until.since(now)),
-            State::Stopped
-            | State::Waiting
-            | State::Spawning
-            | State::Live(_)
-            | State::Stopping { .. }
-            | State::Killing { .. }
-            | State::Unreaped { .. }
-            | State::Clearing { .. }
-            | State::Exited { .. }
-            | State::Fatal { .. } => None,
-        };
+        if instance.retired && !instance.state.occupied() {
+            return None;
+        }
+        let next_start = instance.state.starts_at().map(|at| at.since(now));
         Some(ServiceStatus {
-            name: self.names.get(instance.id.index())?.clone(),
+            name: self.service(instance.id)?.name.clone(),
             state: instance.state.reported(),
             health: instance.state.health(),
             pid: instance.state.main().map(|main| main.pid),
@@ -51,7 +42,19 @@ impl Supervisor {
             last_exit: instance.last_exit,
             next_start,
             message: instance.message.clone(),
+            waits_for: self.waits_for(instance),
         })
+    }
+
+    /// What keeps a service from being started.
+    fn waits_for(&self, instance: &Instance) -> Vec<ServiceName> {
+        if !matches!(instance.state, State::Waiting) {
+            return Vec::new();
+        }
+        let needs = self.graph.needs(instance.id).iter();
+        let unmet = needs.filter(|edge| !self.meets(edge.other, edge.condition));
+        let names = unmet.filter_map(|edge| self.service(edge.other));
+        names.map(|service| service.name.clone()).collect()
     }
 
     /// Whether the box is healthy in the sense of `kind`; if not, why.
@@ -97,7 +100,7 @@ impl Supervisor {
     /// that init was told to leave alone is for the engine.
     fn liveness(&self) -> Result<(), String> {
         for instance in &self.services {
-            if !instance.policy.essential {
+            if !instance.policy.essential || instance.retired {
                 continue;
             }
             match instance.state.reported() {
@@ -111,6 +114,7 @@ impl Supervisor {
                 | Reported::Ready
                 | Reported::Stopping
                 | Reported::Backoff
+                | Reported::Scheduled
                 | Reported::Exited
                 | Reported::Stopped => {}
             }
@@ -131,6 +135,7 @@ impl Supervisor {
 
     /// A service's name.
     pub(crate) fn name(&self, id: ServiceId) -> &str {
-        self.names.get(id.index()).map_or("?", ServiceName::as_str)
+        self.service(id)
+            .map_or("?", |service| service.name.as_str())
     }
 }

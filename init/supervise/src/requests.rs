@@ -1,6 +1,7 @@
 //! What clients ask of services, and when they are answered.
 
 use holdall_protocol::control::ErrorKind;
+use holdall_protocol::manifest::Kind;
 use holdall_protocol::{ServiceName, suggest};
 
 use crate::command::Goal;
@@ -28,24 +29,33 @@ impl Supervisor {
                 return self.refuse(request, ErrorKind::ShuttingDown, "the box is stopping");
             }
         }
+        if command == Command::Reload {
+            return self.reload(request, names);
+        }
         let targets = match self.targets(names) {
             Ok(targets) => targets,
             Err(message) => return self.refuse(request, ErrorKind::UnknownService, message),
         };
         let goal = match command {
-            Command::Start | Command::Restart => Goal::Up,
+            Command::Start | Command::Restart | Command::Reload => Goal::Up,
             Command::Stop => Goal::Down,
         };
         let serial = self.requests.open(request, goal, &targets);
         match command {
             Command::Start => {
-                self.step_all(targets.clone(), &Input::Up);
+                for id in targets.clone() {
+                    let input = match self.services.get(id.index()).map(|i| i.policy.kind) {
+                        Some(Kind::Job) => Input::Now,
+                        Some(Kind::Daemon | Kind::Oneshot) | None => Input::Up,
+                    };
+                    self.step(id, input);
+                }
                 self.bring_needs(&targets);
             }
             Command::Stop => {
                 self.step_all(self.graph.closure(&targets, Graph::needed_by), &Input::Down);
             }
-            Command::Restart => {
+            Command::Restart | Command::Reload => {
                 // Anew first: up, a target would count as being there already.
                 self.step_all(targets.clone(), &Input::Anew);
                 self.bring_needs(&targets);
@@ -75,14 +85,93 @@ impl Supervisor {
         }
     }
 
-    /// The services of these names, sorted; all of them where there are none.
+    /// Tells services to read their files again; those that can't be told are
+    /// restarted.
+    fn reload(&mut self, request: u64, names: &[ServiceName]) {
+        let targets = match self.targets(names) {
+            Ok(targets) => targets,
+            Err(message) => return self.refuse(request, ErrorKind::UnknownService, message),
+        };
+        let runs = |id: &ServiceId| {
+            let instance = self.services.get(id.index());
+            instance.is_some_and(|i| i.state.live().is_some() && !i.leaving())
+        };
+        if let Some(down) = targets.iter().find(|id| !runs(id)) {
+            let message = format!(
+                "`{}` does not run, and nothing was reloaded",
+                self.name(*down)
+            );
+            return self.refuse(request, ErrorKind::Failed, message);
+        }
+        let can = |id: &ServiceId| {
+            let instance = self.services.get(id.index());
+            instance.is_some_and(|instance| instance.policy.reloads)
+        };
+        let (told, others): (Vec<ServiceId>, Vec<ServiceId>) =
+            targets.iter().partition(|id| can(id));
+        let serial = self.requests.open(request, Goal::Told, &targets);
+        let tell = |service| Action::Reload { service };
+        self.actions.extend(told.into_iter().map(tell));
+        self.step_all(others, &Input::Anew);
+        for id in targets {
+            self.judge(id);
+        }
+        let closed = self.requests.close_if_met(serial);
+        self.done(closed);
+    }
+
+    /// A service was told to read its files again, or can't be told.
+    pub(crate) fn reloaded(&mut self, id: ServiceId, outcome: Result<(), String>) {
+        let name = self.name(id).to_owned();
+        for (serial, goal) in self.requests.watching(id) {
+            match (goal, &outcome) {
+                (Goal::Told, Ok(())) => {
+                    let closed = self.requests.met(serial, id);
+                    self.done(closed);
+                }
+                (Goal::Told, Err(reason)) => {
+                    if let Some(number) = self.requests.close(serial) {
+                        let message = format!("cannot reload `{name}`: {reason}");
+                        self.refuse(number, ErrorKind::Failed, message);
+                    }
+                }
+                (Goal::Up | Goal::Down, _) => {}
+            }
+        }
+    }
+
+    /// The services of these names, sorted; none where there are none. The name
+    /// of a service with instances means each of them.
+    ///
+    /// # Errors
+    /// There is no such service: one line for people.
+    pub fn named(&self, names: &[ServiceName]) -> Result<Vec<ServiceId>, String> {
+        if names.is_empty() {
+            Ok(Vec::new())
+        } else {
+            self.targets(names)
+        }
+    }
+
+    /// As [`named`](Self::named); all of them where there are no names.
     fn targets(&self, names: &[ServiceName]) -> Result<Vec<ServiceId>, String> {
         if names.is_empty() {
-            return Ok((0_u32..).map(ServiceId).take(self.services.len()).collect());
+            let mut all: Vec<ServiceId> = self.ids.values().copied().collect();
+            all.sort_unstable();
+            return Ok(all);
         }
         let mut targets = Vec::with_capacity(names.len());
         for name in names {
-            let Some(id) = self.ids.get(name) else {
+            let before = targets.len();
+            targets.extend(self.ids.get(name));
+            if name.number().is_none() {
+                let instances = self.ids.iter();
+                let instances = instances.filter(|(known, _)| {
+                    known.number().is_some() && known.service() == name.as_str()
+                });
+                targets.extend(instances.map(|(_, id)| *id));
+            }
+            if targets.len() == before {
                 let known = self.ids.keys().map(ServiceName::as_str);
                 let near = suggest::closest(name.as_str(), known);
                 let hint = near.map(|near| format!(": did you mean `{near}`?"));
@@ -90,8 +179,7 @@ impl Supervisor {
                     "no service is named `{name}`{}",
                     hint.unwrap_or_default()
                 ));
-            };
-            targets.push(*id);
+            }
         }
         targets.sort_unstable();
         targets.dedup();
@@ -110,6 +198,7 @@ impl Supervisor {
             };
             let standing = match goal {
                 Goal::Up => self.standing_up(instance),
+                Goal::Told => self.standing_told(instance),
                 Goal::Down => self.standing_down(instance),
             };
             match standing {
@@ -131,6 +220,12 @@ impl Supervisor {
         let name = self.name(instance.id);
         match &instance.state {
             State::Exited { exit } if instance.done(*exit) => Standing::Met,
+            State::Scheduled { .. } => match instance.last_exit {
+                Some(exit) if !exit.success() => {
+                    Standing::Failed(format!("`{name}` ended ({exit})"))
+                }
+                Some(_) | None => Standing::Met,
+            },
             State::Exited { exit } => Standing::Failed(format!("`{name}` ended ({exit})")),
             State::Fatal { exit } => {
                 let words = instance.message.as_ref().map(|words| format!(": {words}"));
@@ -157,6 +252,18 @@ impl Supervisor {
                 }
             }
         }
+    }
+
+    /// One that can be told is met by its answer; here, only that it is gone.
+    fn standing_told(&self, instance: &Instance) -> Standing {
+        if !instance.policy.reloads {
+            return self.standing_up(instance);
+        }
+        if instance.state.live().is_some() && !instance.leaving() {
+            return Standing::Open;
+        }
+        let name = self.name(instance.id);
+        Standing::Failed(format!("`{name}` ended before it was told"))
     }
 
     fn standing_down(&self, instance: &Instance) -> Standing {
@@ -198,7 +305,7 @@ impl Supervisor {
                 next.push(edge.other);
                 let name = self.name(edge.other).to_owned();
                 for (serial, goal) in self.requests.watching(edge.other) {
-                    let closed = if goal == Goal::Up {
+                    let closed = if goal != Goal::Down {
                         self.requests.close(serial)
                     } else {
                         None

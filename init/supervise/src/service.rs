@@ -5,15 +5,18 @@
 //! is to be started anew. A leaving service is told to end (`halt`) by the
 //! supervisor, once nothing that depends on it is leaving before it.
 //!
-//! What can happen: `up`, `down`, `anew` (a client, the boot, the shutdown),
-//! `go` (everything it depends on is as it must be), `halt`, `kill` (the
-//! supervisor), `timer`, and the answers `spawned`, `spawn failed`, `exited`,
-//! `cleared`, `probed`. What a row does not name changes nothing there: it can
+//! What can happen: `up`, `down`, `anew`, `now` (a client, the boot, the
+//! shutdown, a new manifest), `go` (everything it depends on is as it must be),
+//! `halt`, `kill` (the supervisor), `timer`, `clock` (the wall clock was set),
+//! and the answers `spawned`, `spawn failed`, `exited`, `cleared`, `probed`,
+//! `stop command`. What a row does not name changes nothing there: it can
 //! only be a mistake of the shell or an answer that came too late.
 //!
 //! | state | event | becomes | and |
 //! |---|---|---|---|
 //! | stopped | up, anew | waiting | failures are forgotten |
+//! | | up, a job | scheduled | `@every` counts from now |
+//! | | now | waiting | as anew |
 //! | waiting | go | spawning | `Spawn` |
 //! | | down | stopped | |
 //! | spawning | spawned | starting | first probe soon |
@@ -26,11 +29,12 @@
 //! | | probed bad | same | `retries` in a row: see the next two |
 //! | | … and `on_unhealthy = "restart"` | stopping(unhealthy) | stop signal |
 //! | | … and `"ignore"`, or it is leaving | unhealthy | probes go on |
-//! | | halt | stopping(asked) | stop signal; no timeout: as kill |
+//! | | halt | stopping(asked) | stop command or signal; no timeout: as kill |
 //! | | kill | killing | `KillAll` |
 //! | | exited | clearing(*verdict*; leaving: anew) | `KillAll` |
 //! | | anew | same | it is leaving now |
 //! | stopping | timer, kill | killing | `KillAll` |
+//! | | stop command failed | same | stop signal |
 //! | | halt | stopping | killed at the earlier of the two times |
 //! | | exited | clearing(asked: anew; unhealthy: *verdict*) | `KillAll` |
 //! | killing | exited | clearing(as above) | it is under way already |
@@ -39,19 +43,27 @@
 //! | clearing(next) | cleared | *rest*(next) | |
 //! | | anew; up where next is a failure or the end of a daemon | clearing(anew) | failures are forgotten |
 //! | backoff(until) | timer, and it is until | waiting | |
-//! | | up, anew | waiting | failures are forgotten |
+//! | | up, anew, now | waiting | failures are forgotten |
 //! | | down | stopped | |
-//! | exited | anew; up for a daemon | waiting | a done oneshot *is* up |
-//! | fatal | up, anew | waiting | failures are forgotten |
+//! | scheduled(due) | timer, and it is due | waiting | |
+//! | | now, anew | waiting | failures are forgotten |
+//! | | clock | scheduled(next) | times that it jumped over are told of |
+//! | | down | stopped | |
+//! | exited | anew, now; up for a daemon | waiting | a done oneshot *is* up |
+//! | fatal | up, anew, now | waiting | failures are forgotten |
 //!
-//! In every state with a process, `up` and `down` also change what is wanted.
+//! In every state with a process, `up`, `now` and `down` also change what is
+//! wanted.
 //!
 //! *rest*(next): wanted down: stopped. Wanted up: next; where that is anew:
-//! waiting.
+//! waiting; where it is a job's next time: scheduled, and the times that passed
+//! while it ran are told of.
 //!
 //! *verdict*, for a service that ended by itself, could not be spawned, or was
 //! stopped for being unhealthy:
 //! * a oneshot that ended with 0: exited;
+//! * a job that ended with 0, or that is not tried again before its next time:
+//!   scheduled;
 //! * not to be started again, by `restart`: a daemon that ended by itself:
 //!   exited; any other: fatal;
 //! * one failure more; too many of them: fatal; else backoff.
@@ -73,7 +85,7 @@ impl Instance {
     /// Takes in what happened.
     pub(crate) fn step(&mut self, turn: &mut Turn<'_>, input: Input) {
         match input {
-            Input::Up => self.wanted = true,
+            Input::Up | Input::Now => self.wanted = true,
             Input::Down => (self.wanted, self.anew) = (false, false),
             Input::Anew => (self.wanted, self.anew) = (true, self.state.occupied()),
             Input::Go
@@ -84,63 +96,29 @@ impl Instance {
             | Input::SpawnFailed { .. }
             | Input::Exited { .. }
             | Input::Cleared
-            | Input::Probed { .. } => {}
+            | Input::Probed { .. }
+            | Input::Clock { .. }
+            | Input::StopCommand { .. } => {}
         }
         let before = self.state.reported();
         self.state = match mem::replace(&mut self.state, State::Stopped) {
-            State::Stopped => self.in_stopped(&input),
+            State::Stopped => self.in_stopped(turn, &input),
             State::Waiting => self.in_waiting(turn, &input),
             State::Spawning => self.in_spawning(turn, input),
             State::Live(live) => self.in_live(turn, live, input),
             State::Stopping { main, kill_at, why } => {
-                self.in_stopping(turn, main, kill_at, why, &input)
+                self.in_stopping(turn, main, kill_at, why, input)
             }
             State::Killing { main, why } => self.in_killing(turn, main, why, &input),
             State::Unreaped { main, why } => self.in_unreaped(turn, main, why, &input),
             State::Clearing { next } => self.in_clearing(turn, next, &input),
             State::Backoff { until } => self.in_backoff(turn, until, &input),
+            State::Scheduled { due } => self.in_scheduled(turn, due, &input),
             State::Exited { exit } => self.in_exited(exit, &input),
             State::Fatal { exit } => self.in_fatal(exit, &input),
         };
         if self.state.reported() != before {
             self.entered = turn.now;
-        }
-    }
-
-    fn in_stopped(&mut self, input: &Input) -> State {
-        match input {
-            Input::Up | Input::Anew => self.afresh(),
-            Input::Down
-            | Input::Go
-            | Input::Halt { .. }
-            | Input::Kill
-            | Input::Timer
-            | Input::Spawned { .. }
-            | Input::SpawnFailed { .. }
-            | Input::Exited { .. }
-            | Input::Cleared
-            | Input::Probed { .. } => State::Stopped,
-        }
-    }
-
-    fn in_waiting(&mut self, turn: &mut Turn<'_>, input: &Input) -> State {
-        match input {
-            Input::Go => {
-                self.starts = self.starts.saturating_add(1);
-                turn.act(Action::Spawn { service: self.id });
-                State::Spawning
-            }
-            Input::Down => State::Stopped,
-            Input::Up
-            | Input::Anew
-            | Input::Halt { .. }
-            | Input::Kill
-            | Input::Timer
-            | Input::Spawned { .. }
-            | Input::SpawnFailed { .. }
-            | Input::Exited { .. }
-            | Input::Cleared
-            | Input::Probed { .. } => State::Waiting,
         }
     }
 
@@ -161,7 +139,7 @@ impl Instance {
                 } else {
                     self.failed(turn, exit, Millis::ZERO)
                 };
-                self.rest(turn.now, next)
+                self.rest(turn, next)
             }
             Input::Exited { exit } => {
                 let main = Main {
@@ -187,7 +165,10 @@ impl Instance {
             | Input::Kill
             | Input::Timer
             | Input::Cleared
-            | Input::Probed { .. } => State::Spawning,
+            | Input::Probed { .. }
+            | Input::Now
+            | Input::Clock { .. }
+            | Input::StopCommand { .. } => State::Spawning,
         }
     }
 
@@ -220,7 +201,10 @@ impl Instance {
             | Input::Go
             | Input::Spawned { .. }
             | Input::SpawnFailed { .. }
-            | Input::Cleared => State::Live(live),
+            | Input::Cleared
+            | Input::Now
+            | Input::Clock { .. }
+            | Input::StopCommand { .. } => State::Live(live),
         }
     }
 
@@ -230,7 +214,7 @@ impl Instance {
         main: Main,
         kill_at: Timestamp,
         why: Why,
-        input: &Input,
+        input: Input,
     ) -> State {
         match input {
             Input::Timer if turn.now < kill_at => State::Stopping { main, kill_at, why },
@@ -245,11 +229,11 @@ impl Instance {
             }
             Input::Halt { timeout } => State::Stopping {
                 main,
-                kill_at: kill_at.min(turn.now + *timeout),
+                kill_at: kill_at.min(turn.now + timeout),
                 why,
             },
             Input::Exited { exit } => {
-                let next = self.ended(turn, main, *exit, Ending::Told(why));
+                let next = self.ended(turn, main, exit, Ending::Told(why));
                 turn.act(Action::KillAll { service: self.id });
                 State::Clearing { next }
             }
@@ -258,13 +242,26 @@ impl Instance {
                 kill_at,
                 why: Why::Asked,
             },
+            Input::StopCommand {
+                outcome: Err(reason),
+            } => {
+                turn.note(Note::StopCommandFailed {
+                    service: self.id,
+                    reason: shortened(reason),
+                });
+                self.signal_stop(turn);
+                State::Stopping { main, kill_at, why }
+            }
             Input::Up
             | Input::Down
             | Input::Go
             | Input::Spawned { .. }
             | Input::SpawnFailed { .. }
             | Input::Cleared
-            | Input::Probed { .. } => State::Stopping { main, kill_at, why },
+            | Input::Probed { .. }
+            | Input::Now
+            | Input::Clock { .. }
+            | Input::StopCommand { outcome: Ok(()) } => State::Stopping { main, kill_at, why },
         }
     }
 
@@ -287,7 +284,10 @@ impl Instance {
             | Input::Timer
             | Input::Spawned { .. }
             | Input::SpawnFailed { .. }
-            | Input::Probed { .. } => State::Killing { main, why },
+            | Input::Probed { .. }
+            | Input::Now
+            | Input::Clock { .. }
+            | Input::StopCommand { .. } => State::Killing { main, why },
         }
     }
 
@@ -295,7 +295,7 @@ impl Instance {
         match input {
             Input::Exited { exit } => {
                 let next = self.ended(turn, main, *exit, Ending::Told(why));
-                self.rest(turn.now, next)
+                self.rest(turn, next)
             }
             Input::Anew => State::Unreaped {
                 main,
@@ -310,20 +310,23 @@ impl Instance {
             | Input::Spawned { .. }
             | Input::SpawnFailed { .. }
             | Input::Cleared
-            | Input::Probed { .. } => State::Unreaped { main, why },
+            | Input::Probed { .. }
+            | Input::Now
+            | Input::Clock { .. }
+            | Input::StopCommand { .. } => State::Unreaped { main, why },
         }
     }
 
     fn in_clearing(&mut self, turn: &mut Turn<'_>, next: Next, input: &Input) -> State {
         match input {
-            Input::Cleared => self.rest(turn.now, next),
+            Input::Cleared => self.rest(turn, next),
             Input::Anew => {
                 self.restarts.reset();
                 State::Clearing { next: Next::Anew }
             }
             Input::Up => match next {
                 Next::Exited { exit } if self.done(exit) => State::Clearing { next },
-                Next::Anew => State::Clearing { next },
+                Next::Anew | Next::Scheduled => State::Clearing { next },
                 Next::Backoff { .. } | Next::Exited { .. } | Next::Fatal { .. } => {
                     self.restarts.reset();
                     State::Clearing { next: Next::Anew }
@@ -337,64 +340,10 @@ impl Instance {
             | Input::Spawned { .. }
             | Input::SpawnFailed { .. }
             | Input::Exited { .. }
-            | Input::Probed { .. } => State::Clearing { next },
+            | Input::Probed { .. }
+            | Input::Now
+            | Input::Clock { .. }
+            | Input::StopCommand { .. } => State::Clearing { next },
         }
-    }
-
-    fn in_backoff(&mut self, turn: &mut Turn<'_>, until: Timestamp, input: &Input) -> State {
-        match input {
-            Input::Timer if turn.now < until => State::Backoff { until },
-            Input::Timer => State::Waiting,
-            Input::Up | Input::Anew => self.afresh(),
-            Input::Down => State::Stopped,
-            Input::Go
-            | Input::Halt { .. }
-            | Input::Kill
-            | Input::Spawned { .. }
-            | Input::SpawnFailed { .. }
-            | Input::Exited { .. }
-            | Input::Cleared
-            | Input::Probed { .. } => State::Backoff { until },
-        }
-    }
-
-    fn in_exited(&mut self, exit: Exit, input: &Input) -> State {
-        match input {
-            Input::Anew => self.afresh(),
-            Input::Up if !self.done(exit) => self.afresh(),
-            Input::Up
-            | Input::Down
-            | Input::Go
-            | Input::Halt { .. }
-            | Input::Kill
-            | Input::Timer
-            | Input::Spawned { .. }
-            | Input::SpawnFailed { .. }
-            | Input::Exited { .. }
-            | Input::Cleared
-            | Input::Probed { .. } => State::Exited { exit },
-        }
-    }
-
-    fn in_fatal(&mut self, exit: Exit, input: &Input) -> State {
-        match input {
-            Input::Up | Input::Anew => self.afresh(),
-            Input::Down
-            | Input::Go
-            | Input::Halt { .. }
-            | Input::Kill
-            | Input::Timer
-            | Input::Spawned { .. }
-            | Input::SpawnFailed { .. }
-            | Input::Exited { .. }
-            | Input::Cleared
-            | Input::Probed { .. } => State::Fatal { exit },
-        }
-    }
-
-    /// A new beginning.
-    fn afresh(&mut self) -> State {
-        self.restarts.reset();
-        State::Waiting
     }
 }

@@ -115,7 +115,7 @@ mod tests {
 
     fn plan(bound: u64, timeout: u64) -> Shutdown {
         let manifest = Manifest::from_toml(CHAIN, Reader::Init).expect("well-formed");
-        let graph = Graph::new(&manifest);
+        let graph = Graph::new(&manifest.services);
         Shutdown::plan(Timestamp(0), Millis(bound), 0, &graph, |_| Millis(timeout))
     }
 

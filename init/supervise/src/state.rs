@@ -33,10 +33,29 @@ pub(crate) enum State {
     Clearing { next: Next },
     /// Is started again at a known time.
     Backoff { until: Timestamp },
+    /// A job that waits for its time; none where that never comes.
+    Scheduled { due: Option<Timestamp> },
     /// Ended by itself for good (a oneshot: done).
     Exited { exit: Exit },
     /// Given up.
     Fatal { exit: Exit },
+}
+
+/// An end after which nothing comes by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Itself(Exit),
+    GivenUp(Exit),
+}
+
+impl Ended {
+    /// As an exit code of the box: what was given up is never well.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Itself(exit) => exit.code(),
+            Self::GivenUp(exit) => exit.code().max(1),
+        }
+    }
 }
 
 /// A main process.
@@ -94,6 +113,8 @@ pub(crate) enum Next {
     Backoff {
         until: Timestamp,
     },
+    /// A job, for its next time.
+    Scheduled,
     Exited {
         exit: Exit,
     },
@@ -103,6 +124,42 @@ pub(crate) enum Next {
 }
 
 impl State {
+    /// How it ended for good: by itself, or given up.
+    pub(crate) fn ended(&self) -> Option<Ended> {
+        match self {
+            Self::Exited { exit } => Some(Ended::Itself(*exit)),
+            Self::Fatal { exit } => Some(Ended::GivenUp(*exit)),
+            Self::Stopped
+            | Self::Waiting
+            | Self::Spawning
+            | Self::Live(_)
+            | Self::Stopping { .. }
+            | Self::Killing { .. }
+            | Self::Unreaped { .. }
+            | Self::Clearing { .. }
+            | Self::Backoff { .. }
+            | Self::Scheduled { .. } => None,
+        }
+    }
+
+    /// When it is started again, where that is known.
+    pub(crate) fn starts_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Backoff { until } => Some(*until),
+            Self::Scheduled { due } => *due,
+            Self::Stopped
+            | Self::Waiting
+            | Self::Spawning
+            | Self::Live(_)
+            | Self::Stopping { .. }
+            | Self::Killing { .. }
+            | Self::Unreaped { .. }
+            | Self::Clearing { .. }
+            | Self::Exited { .. }
+            | Self::Fatal { .. } => None,
+        }
+    }
+
     /// Its main process, as far as it is known and not yet reaped.
     pub(crate) fn main(&self) -> Option<Main> {
         match self {
@@ -115,6 +172,7 @@ impl State {
             | Self::Spawning
             | Self::Clearing { .. }
             | Self::Backoff { .. }
+            | Self::Scheduled { .. }
             | Self::Exited { .. }
             | Self::Fatal { .. } => None,
         }
@@ -137,6 +195,7 @@ impl State {
             | Self::Unreaped { .. }
             | Self::Clearing { .. }
             | Self::Backoff { .. }
+            | Self::Scheduled { .. }
             | Self::Exited { .. }
             | Self::Fatal { .. } => None,
         }
@@ -147,7 +206,7 @@ impl State {
         match self {
             Self::Live(live) => live.probing.as_ref().and_then(Probing::next),
             Self::Stopping { kill_at, .. } => Some(*kill_at),
-            Self::Backoff { until } => Some(*until),
+            Self::Backoff { .. } | Self::Scheduled { .. } => self.starts_at(),
             Self::Stopped
             | Self::Waiting
             | Self::Spawning
@@ -175,6 +234,7 @@ impl State {
             | Self::Unreaped { .. }
             | Self::Clearing { .. } => Reported::Stopping,
             Self::Backoff { .. } => Reported::Backoff,
+            Self::Scheduled { .. } => Reported::Scheduled,
             Self::Exited { .. } => Reported::Exited,
             Self::Fatal { .. } => Reported::Fatal,
         }
@@ -196,6 +256,7 @@ pub(crate) fn word(state: Reported) -> &'static str {
         Reported::Unhealthy => "unhealthy",
         Reported::Stopping => "stopping",
         Reported::Backoff => "waiting to be started again",
+        Reported::Scheduled => "waiting for its time",
         Reported::Exited => "exited",
         Reported::Fatal => "given up",
     }

@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use holdall_protocol::manifest::{Condition, Kind};
+use holdall_protocol::manifest::{Condition, Kind, Service};
 use holdall_protocol::{Manifest, Millis, ServiceName};
 
 use crate::command::Requests;
 use crate::foreground::{self, Foreground};
 use crate::graph::Graph;
 use crate::instance::{Input, Instance, Turn};
+use crate::job::Calendar;
 use crate::relation::{Outward, Relation, Tally, count};
 use crate::shutdown::Shutdown;
-use crate::state::State;
+use crate::state::{Ended, State};
 use crate::timers::Timers;
 use crate::{Action, Event, Note, Options, ServiceId, Timestamp};
 
@@ -35,22 +36,24 @@ use crate::{Action, Event, Note, Options, ServiceId, Timestamp};
 #[derive(Debug, Clone)]
 pub struct Supervisor {
     pub(crate) now: Timestamp,
+    pub(crate) calendar: Calendar,
     pub(crate) options: Options,
     pub(crate) stop_timeout: Millis,
     pub(crate) phase: Phase,
     pub(crate) graph: Graph,
     pub(crate) services: Vec<Instance>,
-    /// By number.
-    pub(crate) names: Vec<ServiceName>,
+    /// By number, also those that are gone.
+    pub(crate) definitions: Vec<Service>,
+    /// Those that are there.
     pub(crate) ids: BTreeMap<ServiceName, ServiceId>,
-    relations: Vec<Relation>,
-    timers: Timers,
+    pub(crate) relations: Vec<Relation>,
+    pub(crate) timers: Timers,
     pub(crate) actions: VecDeque<Action>,
     /// Services that may have something to begin: to start, or to stop.
-    stirred: VecDeque<ServiceId>,
+    pub(crate) stirred: VecDeque<ServiceId>,
     pub(crate) requests: Requests,
     pub(crate) foreground: Foreground,
-    tally: Tally,
+    pub(crate) tally: Tally,
     was_ready: bool,
     pub(crate) has_been_ready: bool,
 }
@@ -73,7 +76,6 @@ impl Supervisor {
     /// choose a profile before.
     #[must_use]
     pub fn new(manifest: &Manifest, options: Options) -> Self {
-        let graph = Graph::new(manifest);
         let numbered = (0_u32..).map(ServiceId).zip(&manifest.services);
         let services: Vec<Instance> = numbered
             .clone()
@@ -82,31 +84,18 @@ impl Supervisor {
         let ids = numbered
             .map(|(id, service)| (service.name.clone(), id))
             .collect();
-        let relation = |instance: &Instance| Relation {
-            outward: Outward::of(instance),
-            unmet: graph.needs(instance.id).len(),
-            before: 0,
-        };
-        let relations: Vec<Relation> = services.iter().map(relation).collect();
-        let holds_up = relations
-            .iter()
-            .filter(|relation| relation.outward.holds_up)
-            .count();
-        Self {
+        let mut supervisor = Self {
             now: Timestamp::default(),
+            calendar: Calendar::default(),
             options,
             stop_timeout: manifest.init.stop_timeout,
             phase: Phase::New,
             timers: Timers::new(services.len()),
-            graph,
+            graph: Graph::default(),
             services,
-            names: manifest
-                .services
-                .iter()
-                .map(|service| service.name.clone())
-                .collect(),
+            definitions: manifest.services.clone(),
             ids,
-            relations,
+            relations: Vec::new(),
             actions: VecDeque::new(),
             stirred: VecDeque::new(),
             requests: Requests::default(),
@@ -115,14 +104,26 @@ impl Supervisor {
             } else {
                 Foreground::Gone
             },
-            tally: Tally {
-                occupied: 0,
-                holds_up,
-                idle: 0,
-            },
+            tally: Tally::default(),
             was_ready: false,
             has_been_ready: false,
-        }
+        };
+        supervisor.relate();
+        supervisor.stirred.clear();
+        supervisor
+    }
+
+    /// What the manifest says of a service; of one that is gone, what it said
+    /// last.
+    #[must_use]
+    pub fn service(&self, id: ServiceId) -> Option<&Service> {
+        self.definitions.get(id.index())
+    }
+
+    /// Every service that there is or was: their numbers are below this.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.definitions.len()
     }
 
     /// Takes in one event.
@@ -141,6 +142,11 @@ impl Supervisor {
             Event::Exited { service, exit } => self.step(service, Input::Exited { exit }),
             Event::Cleared { service } => self.step(service, Input::Cleared),
             Event::Probed { service, outcome } => self.step(service, Input::Probed { outcome }),
+            Event::StopCommandEnded { service, outcome } => {
+                self.step(service, Input::StopCommand { outcome });
+            }
+            Event::ReloadEnded { service, outcome } => self.reloaded(service, outcome),
+            Event::Clock { wall } => self.clock(wall),
             Event::ForegroundSpawned { pid: _ } => {
                 self.step_foreground(foreground::Input::Spawned);
             }
@@ -198,8 +204,30 @@ impl Supervisor {
         if !self.options.after_ready {
             self.step_foreground(foreground::Input::Go);
         }
+        let roots = self.services.iter().filter(|instance| instance.boots());
+        let roots: Vec<ServiceId> = roots.map(|instance| instance.id).collect();
+        let mut needed = vec![false; self.services.len()];
+        for id in self.graph.closure(&roots, Graph::needs) {
+            if let Some(needed) = needed.get_mut(id.index()) {
+                *needed = true;
+            }
+        }
         for id in self.graph.order().to_vec() {
-            self.step(id, Input::Up);
+            if needed.get(id.index()) == Some(&true) {
+                self.step(id, Input::Up);
+            }
+        }
+    }
+
+    /// The wall clock was set.
+    fn clock(&mut self, wall: u64) {
+        let calendar = Calendar::showing(wall, self.now);
+        let before = std::mem::replace(&mut self.calendar, calendar);
+        let scheduled = self.services.iter();
+        let scheduled = scheduled.filter(|i| matches!(i.state, State::Scheduled { .. }));
+        let scheduled: Vec<ServiceId> = scheduled.map(|instance| instance.id).collect();
+        for id in scheduled {
+            self.step(id, Input::Clock { before });
         }
     }
 
@@ -213,26 +241,18 @@ impl Supervisor {
         };
         let mut turn = Turn {
             now: self.now,
+            calendar: self.calendar,
             actions: &mut self.actions,
         };
         instance.step(&mut turn, input);
         self.timers.set(id, instance.state.timer());
         let outward = Outward::of(instance);
-        let ended = match instance.state {
-            State::Fatal { exit } => Some(exit.code().max(1)),
-            State::Exited { exit } if instance.policy.kind == Kind::Daemon => Some(exit.code()),
-            State::Stopped
-            | State::Waiting
-            | State::Spawning
-            | State::Live(_)
-            | State::Stopping { .. }
-            | State::Killing { .. }
-            | State::Unreaped { .. }
-            | State::Clearing { .. }
-            | State::Backoff { .. }
-            | State::Exited { .. } => None,
-        };
-        let ends_box = ended.filter(|_| instance.policy.essential);
+        let ended = instance.state.ended().filter(|ended| match ended {
+            Ended::Itself(_) => instance.policy.kind == Kind::Daemon,
+            Ended::GivenUp(_) => true,
+        });
+        let ended = ended.map(Ended::code);
+        let ends_box = ended.filter(|_| instance.policy.essential && !instance.retired);
         self.publish(id, outward);
         self.stirred.push_back(id);
         self.judge(id);
@@ -283,7 +303,7 @@ impl Supervisor {
     }
 
     /// Begins everything that can begin now, until nothing more can.
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         while let Some(id) = self.stirred.pop_front() {
             let Some(relation) = self.relations.get(id.index()).copied() else {
                 continue;
@@ -330,7 +350,7 @@ impl Supervisor {
                         .push_back(Action::Note(Note::BoxReady { after }));
                     self.step_foreground(foreground::Input::Go);
                 }
-                let all_idle = self.tally.idle == self.services.len() && !self.services.is_empty();
+                let all_idle = self.tally.idle == self.services.len() && !self.ids.is_empty();
                 if all_idle && !self.foreground.occupied() {
                     self.end(self.verdict());
                     self.settle();
@@ -352,19 +372,10 @@ impl Supervisor {
             .order()
             .iter()
             .filter_map(|id| self.services.get(id.index()));
-        let codes = instances.map(|instance| match instance.state {
-            State::Exited { exit } => exit.code(),
-            State::Fatal { exit } => exit.code().max(1),
+        let codes = instances.map(|instance| match instance.state.ended() {
+            Some(ended) => ended.code(),
             // It waits for one that has ended, and so never starts.
-            State::Waiting => 1,
-            State::Stopped
-            | State::Spawning
-            | State::Live(_)
-            | State::Stopping { .. }
-            | State::Killing { .. }
-            | State::Unreaped { .. }
-            | State::Clearing { .. }
-            | State::Backoff { .. } => 0,
+            None => u8::from(matches!(instance.state, State::Waiting)),
         });
         codes.into_iter().find(|code| *code != 0).unwrap_or(0)
     }

@@ -20,6 +20,11 @@ impl Timers {
         }
     }
 
+    /// Makes room for more services.
+    pub(crate) fn grow(&mut self, count: usize) {
+        self.armed.resize(count.max(self.armed.len()), None);
+    }
+
     /// Replaces a service's timer.
     pub(crate) fn set(&mut self, id: ServiceId, at: Option<Timestamp>) {
         let Some(armed) = self.armed.get_mut(id.index()) else {

@@ -164,7 +164,7 @@ fn signals_that_ask_for_words_get_words() {
     let mut init = Setup::new(ONE).start();
     init.wait_for("runs");
     init.signal(Signal::SIGHUP);
-    init.wait_for("SIGHUP: this release can't reload");
+    init.wait_for("reloaded: 0 services changed");
     init.signal(Signal::SIGUSR2);
     init.wait_for("SERVICE");
     init.wait_for("app       ready");

@@ -50,6 +50,8 @@ impl Service {
     fn numbered(&self, number: u32) -> Self {
         let mut instance = self.clone();
         instance.name = self.name.instance(number);
+        // How many there are says nothing about one of them.
+        instance.instances = None;
         let fill = |text: &mut String| {
             if text.contains(VARIABLE) {
                 *text = text.replace(VARIABLE, &number.to_string());

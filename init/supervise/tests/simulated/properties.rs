@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use holdall_protocol::control::{Exit, State};
 use holdall_protocol::manifest::{
-    Backoff, Condition, Dependency, GiveUp, Health, Kind, OnUnhealthy, Probe, Restart, Service,
-    Stop,
+    Backoff, Condition, Dependency, GiveUp, Health, Kind, OnUnhealthy, Probe, Reload, Restart,
+    Schedule, Service, Start, Stop,
 };
 use holdall_protocol::{Manifest, Millis, Signal};
 use holdall_supervise::{Action, Command, Event, Options, ServiceId, Supervisor, Timestamp};
@@ -56,6 +56,7 @@ fn programs(mortal: bool) -> impl Strategy<Value = Program> {
                     cleared_first,
                     healthy,
                     probe_takes,
+                    commands_fail: spawn_takes % 3 == 2,
                 }
             },
         )
@@ -76,9 +77,18 @@ fn healths() -> impl Strategy<Value = Health> {
     })
 }
 
+fn schedules() -> impl Strategy<Value = Schedule> {
+    let every = (1_u64..100_000).prop_map(|span| Schedule::Every(Millis(span)));
+    let cron = prop_oneof![Just("* * * * *"), Just("*/3 * * * *"), Just("0 12 29 2 *")];
+    let cron = cron.prop_map(|text| text.parse().expect("a schedule"));
+    prop_oneof![every, cron]
+}
+
 prop_compose! {
     fn services()(
-        kind in prop_oneof![3 => Just(Kind::Daemon), 1 => Just(Kind::Oneshot)],
+        kind in prop_oneof![5 => Just(Kind::Daemon), 2 => Just(Kind::Oneshot), 1 => Just(Kind::Job)],
+        schedule in schedules(),
+        (manual, stop_command, reloads) in (prop::bool::weighted(0.1), any::<bool>(), any::<bool>()),
         health in prop::option::of(healths()),
         restart in prop_oneof![Just(Restart::Always), Just(Restart::OnFailure), Just(Restart::Never)],
         backoff in (spans(), spans()),
@@ -94,7 +104,11 @@ prop_compose! {
         service.give_up = GiveUp { failures: give_up.0, within: Millis(give_up.1) };
         service.essential = essential;
         service.on_unhealthy = if ignore { OnUnhealthy::Ignore } else { OnUnhealthy::Restart };
-        service.stop = Stop { signal: Signal::TERM, timeout: stop, command: None };
+        let command = stop_command.then(|| vec!["quit".to_owned()]);
+        service.stop = Stop { signal: Signal::TERM, timeout: stop, command };
+        service.schedule = Some(schedule).filter(|_| kind == Kind::Job);
+        service.start = if manual { Start::Manual } else { Start::Boot };
+        service.reload = reloads.then_some(Reload::Signal(Signal::HUP));
         service
     }
 }
@@ -131,20 +145,51 @@ enum Deed {
     Ask(Command, Vec<usize>),
     Abandon(u64),
     Kill(usize),
+    /// A new manifest: this much of the first one, with one change.
+    Change(usize, usize, u8),
+    /// The wall clock is set.
+    Clock(u64),
     Shutdown,
+}
+
+/// A manifest that holds the first `keep` services of another, and changes one
+/// of them.
+fn changed(manifest: &Manifest, keep: usize, at: usize, how: u8) -> Manifest {
+    let mut new = manifest.clone();
+    new.services.truncate(keep);
+    if let Some(service) = new.services.get_mut(at) {
+        match how {
+            0 => service.command = vec!["other".to_owned()],
+            1 => service.give_up.failures += 1,
+            2 => service.depends_on.clear(),
+            3 => service.kind = Kind::Oneshot,
+            4 => service.health = None,
+            5 => service.stop.timeout = Millis(1),
+            6 => service.start = Start::Manual,
+            _ => {}
+        }
+        if service.kind != Kind::Job {
+            service.schedule = None;
+        }
+    }
+    new
 }
 
 fn deeds() -> impl Strategy<Value = Deed> {
     let commands = prop_oneof![
         Just(Command::Start),
         Just(Command::Stop),
-        Just(Command::Restart)
+        Just(Command::Restart),
+        Just(Command::Reload),
     ];
     prop_oneof![
         8 => (commands, prop::collection::vec(0_usize..8, 0..4))
             .prop_map(|(command, services)| Deed::Ask(command, services)),
         1 => (0_u64..10).prop_map(Deed::Abandon),
         4 => (0_usize..8).prop_map(Deed::Kill),
+        3 => (0_usize..8, 0_usize..7, 0_u8..9)
+            .prop_map(|(keep, at, how)| Deed::Change(keep, at, how)),
+        1 => (0_u64..10_000_000).prop_map(Deed::Clock),
         1 => Just(Deed::Shutdown),
     ]
 }
@@ -187,6 +232,15 @@ fn live(
                     world.kill(&name, Signal::KILL);
                 }
             }
+            Deed::Change(keep, at, how) => {
+                let new = changed(manifest, *keep, *at, *how);
+                let stopping = world.supervisor.status(Timestamp(world.now)).stopping;
+                let changes = world.reconfigure(&new);
+                if !stopping {
+                    assert!(changes.is_empty() || world.supervisor.changes(&new).is_empty());
+                }
+            }
+            Deed::Clock(wall) => world.tell(Event::Clock { wall: *wall }),
             Deed::Shutdown => world.tell(Event::Shutdown),
         }
     }
@@ -270,8 +324,10 @@ proptest! {
             if service.kind == Kind::Oneshot {
                 program.ends = Some((30, Exit::Code(0)));
             }
+            service.start = Start::Boot;
+            service.schedule = service.schedule.map(|_| Schedule::Every(Millis::from_secs(3600)));
             for dependency in &mut service.depends_on {
-                if kinds[&dependency.service] == Kind::Daemon {
+                if kinds[&dependency.service] != Kind::Oneshot {
                     dependency.condition = Condition::Ready;
                 }
             }
@@ -284,7 +340,8 @@ proptest! {
             let state = world.state(service.name.as_str());
             let up = match service.kind {
                 Kind::Daemon => State::Ready,
-                Kind::Oneshot | Kind::Job => State::Exited,
+                Kind::Oneshot => State::Exited,
+                Kind::Job => State::Scheduled,
             };
             prop_assert_eq!(state, up);
         }
@@ -313,7 +370,8 @@ fn nonsense() -> impl Strategy<Value = Event> {
     let commands = prop_oneof![
         Just(Command::Start),
         Just(Command::Stop),
-        Just(Command::Restart)
+        Just(Command::Restart),
+        Just(Command::Reload),
     ];
     prop_oneof![
         1 => Just(Event::Boot),

@@ -7,7 +7,7 @@ use holdall_protocol::control::{Exit, State};
 use holdall_protocol::manifest::{Condition, Kind, Service};
 use holdall_protocol::{Manifest, Millis, ServiceName, Signal};
 use holdall_supervise::{
-    Action, Command, Event, Note, Options, Refusal, ServiceId, Supervisor, Timestamp,
+    Action, Change, Command, Event, Note, Options, Refusal, ServiceId, Supervisor, Timestamp,
 };
 
 /// How one program behaves, in each of its lives.
@@ -29,6 +29,8 @@ pub(crate) struct Program {
     pub(crate) healthy: (u64, u64),
     /// A probe takes so long.
     pub(crate) probe_takes: u64,
+    /// Its stop command, and what its reload does, fail.
+    pub(crate) commands_fail: bool,
 }
 
 impl Default for Program {
@@ -42,6 +44,7 @@ impl Default for Program {
             cleared_first: false,
             healthy: (0, u64::MAX),
             probe_takes: 2,
+            commands_fail: false,
         }
     }
 }
@@ -53,6 +56,8 @@ enum What {
     Dies(OrderedExit),
     Cleared,
     Probed(bool),
+    StopCommandEnded,
+    Reloaded,
 }
 
 /// [`Exit`] with an order, for the queue.
@@ -166,6 +171,71 @@ impl World {
         });
     }
 
+    /// Puts another manifest in place. What it does not change is not touched.
+    pub(crate) fn reconfigure(&mut self, manifest: &Manifest) -> Vec<Change> {
+        let changes = self.supervisor.changes(manifest);
+        let done = self.supervisor.reconfigure(Timestamp(self.now), manifest);
+        if done.is_err() {
+            assert!(self.stopping_since.is_some(), "only a stop is an excuse");
+            return Vec::new();
+        }
+        self.bound = manifest.init.stop_timeout.0.max(500);
+        self.make_room();
+        let before = self.said.len();
+        self.obey();
+        let touched = |service: &ServiceName| {
+            changes.iter().any(|change| match change {
+                Change::Restarted { service: other, .. }
+                | Change::Removed { service: other }
+                | Change::Added { service: other } => service == other,
+                Change::Adjusted { .. } => false,
+            })
+        };
+        for (_, action) in &self.said[before..] {
+            if let Action::Signal { service, .. }
+            | Action::StopCommand { service }
+            | Action::KillAll { service } = action
+            {
+                let name = &self.services[service.index()].name;
+                // What was leaving already may be told now, in its turn.
+                let leaving = self.state_of(name) == Some(State::Stopping);
+                assert!(
+                    touched(name) || leaving,
+                    "{name} is touched and not changed"
+                );
+            }
+        }
+        changes
+    }
+
+    fn state_of(&self, name: &ServiceName) -> Option<State> {
+        let status = self.supervisor.status(Timestamp(self.now));
+        let found = status.services.into_iter().find(|s| s.name == *name);
+        found.map(|service| service.state)
+    }
+
+    /// The services as the supervisor numbers them; the foreground command
+    /// stays the last.
+    fn make_room(&mut self) {
+        let slots = (0_u32..).map(ServiceId).take(self.supervisor.slots());
+        let services: Vec<Service> = slots
+            .map(|id| self.supervisor.service(id).expect("a slot").clone())
+            .collect();
+        let (old, new) = (self.services.len(), services.len());
+        self.services = services;
+        for _ in old..new {
+            self.children.insert(old, Child::default());
+            self.programs.insert(old, Program::default());
+        }
+        let moved = std::mem::take(&mut self.queue).into_iter();
+        let place = |at| if at == old { new } else { at };
+        self.queue = moved
+            .map(|(time, order, at, life, what)| (time, order, place(at), life, what))
+            .collect();
+        let left = std::mem::take(&mut self.left_behind);
+        self.left_behind = left.into_iter().map(place).collect();
+    }
+
     /// Lets time pass, until nothing is left to happen or `until`.
     pub(crate) fn run_until(&mut self, until: u64) {
         let mut stuck = 0;
@@ -271,7 +341,7 @@ impl World {
             .iter()
             .position(|(_, a)| *a == Action::Note(Note::Stopping));
         for (_, action) in &self.said[from.unwrap_or(0)..] {
-            if let Action::Signal { service, .. } = action {
+            if let Action::Signal { service, .. } | Action::StopCommand { service } = action {
                 order.push(self.services[service.index()].name.as_str());
             }
         }
@@ -349,6 +419,14 @@ impl World {
                 };
                 Event::Probed { service, outcome }
             }
+            What::StopCommandEnded => Event::StopCommandEnded {
+                service,
+                outcome: ok_unless(program.commands_fail),
+            },
+            What::Reloaded => Event::ReloadEnded {
+                service,
+                outcome: ok_unless(program.commands_fail),
+            },
         };
         self.tell(event);
     }
@@ -374,6 +452,19 @@ impl World {
             Action::Signal { service, .. } => {
                 self.watch_order(service.index());
                 self.signal(service.index());
+            }
+            Action::StopCommand { service } => {
+                let at = service.index();
+                self.watch_order(at);
+                if !self.programs[at].commands_fail {
+                    self.signal(at);
+                }
+                self.later(1, at, 0, What::StopCommandEnded);
+            }
+            Action::Reload { service } => {
+                let at = service.index();
+                assert!(self.children[at].alive, "{at} is reloaded and not alive");
+                self.later(1, at, 0, What::Reloaded);
             }
             Action::SignalForeground { .. } => self.signal(foreground),
             Action::KillAll { service } => self.kill_all(service.index()),
@@ -422,13 +513,17 @@ impl World {
                 (Condition::Started, _) => {
                     matches!(
                         on,
-                        State::Starting | State::Ready | State::Unhealthy | State::Exited
+                        State::Starting
+                            | State::Ready
+                            | State::Unhealthy
+                            | State::Exited
+                            | State::Scheduled
                     )
                 }
                 (Condition::Ready, Kind::Daemon) => on == State::Ready,
-                (Condition::Ready, Kind::Oneshot | Kind::Job) | (Condition::Done, _) => {
-                    on == State::Exited
-                }
+                (Condition::Ready, Kind::Job) => !matches!(on, State::Stopped | State::Fatal),
+                (Condition::Done, Kind::Job) => on == State::Scheduled,
+                (Condition::Ready, Kind::Oneshot) | (Condition::Done, _) => on == State::Exited,
             };
             assert!(
                 met,
@@ -519,6 +614,14 @@ impl World {
             );
         }
         self.exit = Some((self.now, code));
+    }
+}
+
+fn ok_unless(fails: bool) -> Result<(), String> {
+    if fails {
+        Err("exit 1".to_owned())
+    } else {
+        Ok(())
     }
 }
 

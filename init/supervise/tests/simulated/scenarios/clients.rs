@@ -317,3 +317,35 @@ fn many_clients_may_ask_the_same() {
     assert!((0..200).all(|request| done(&world, request)));
     assert_eq!(world.spawns("app").len(), 2, "it was on its way already");
 }
+
+#[test]
+fn a_reload_tells_those_that_can_be_told_and_restarts_the_others() {
+    let mut set = manifest(&[("nginx", &[]), ("app", &[])]);
+    set.services[0].reload = Some(holdall_protocol::manifest::Reload::Signal(
+        holdall_protocol::Signal::HUP,
+    ));
+    let mut world = boot(&set, &[]);
+    world.run_until(1000);
+    world.command(1, Command::Reload, &["nginx", "app"]);
+    world.run_until(2000);
+    assert_eq!(world.replies[&1], [Ok(())]);
+    assert_eq!(
+        (world.spawns("nginx").len(), world.spawns("app").len()),
+        (1, 2)
+    );
+    world.program("nginx").commands_fail = true;
+    world.command(2, Command::Reload, &["nginx"]);
+    world.run_until(3000);
+    let refusal = world.replies[&2][0]
+        .as_ref()
+        .expect_err("its command fails");
+    assert_eq!(refusal.message, "cannot reload `nginx`: exit 1");
+    world.command(3, Command::Stop, &["app"]);
+    world.run_until(4000);
+    world.command(4, Command::Reload, &["app"]);
+    let refusal = world.replies[&4][0].as_ref().expect_err("it is down");
+    assert_eq!(
+        refusal.message,
+        "`app` does not run, and nothing was reloaded"
+    );
+}

@@ -4,6 +4,8 @@ mod clients;
 mod ending;
 mod foreground;
 mod health;
+mod jobs;
+mod reconfigure;
 mod restarts;
 mod starting;
 mod stopping;

@@ -232,3 +232,31 @@ fn a_service_that_is_being_stopped_by_a_client_is_hurried_by_the_bound() {
         world.exit
     );
 }
+
+#[test]
+fn a_stop_command_takes_the_place_of_the_signal_and_where_it_fails_the_signal_its_own() {
+    let mut manifest = manifest(&[("a", &[])]);
+    manifest.services[0].stop.command = Some(vec!["quit".to_owned()]);
+    let mut world = boot(&manifest, &[("a", slow(50))]);
+    world.run_until(1000);
+    world.tell(Event::Shutdown);
+    world.run_for(2000);
+    let signals = |world: &crate::world::World| world.times(|a| matches!(a, Action::Signal { .. }));
+    assert!(signals(&world).is_empty());
+    assert_eq!(
+        world.times(|a| matches!(a, Action::StopCommand { .. })),
+        [1000]
+    );
+    assert_eq!(world.exit, Some((1052, 0)));
+    let failing = Program {
+        commands_fail: true,
+        ..slow(50)
+    };
+    let mut world = boot(&manifest, &[("a", failing)]);
+    world.run_until(1000);
+    world.tell(Event::Shutdown);
+    world.run_for(2000);
+    assert_eq!(signals(&world), [1001], "when the command has failed");
+    let failed = is_note(|note| matches!(note, Note::StopCommandFailed { .. }));
+    assert_eq!(world.times(failed), [1001]);
+}

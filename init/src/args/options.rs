@@ -1,0 +1,99 @@
+//! What begins with a dash.
+
+use std::ffi::{OsStr, OsString};
+
+use holdall_protocol::control::HealthKind;
+
+use super::Raw;
+use crate::usage::UsageError;
+
+/// Reads one option, with its value where it has one.
+pub(super) fn read(
+    raw: &mut Raw,
+    argument: &OsStr,
+    text: &str,
+    rest: &mut impl Iterator<Item = OsString>,
+) -> Result<(), UsageError> {
+    let (name, inline) = match text.split_once('=') {
+        Some((name, _)) if name.starts_with("--") => (name, tail_of(argument, name.len() + 1)),
+        Some(_) | None => (text, None),
+    };
+    let has_inline = inline.is_some();
+    let mut value = |option: &'static str| {
+        inline
+            .clone()
+            .or_else(|| rest.next())
+            .ok_or(UsageError::MissingValue(option))
+    };
+    match (name, raw.verb) {
+        ("--config", _) => raw.config = Some(value("--config")?.into()),
+        ("--run-dir", _) => raw.run_dir = Some(value("--run-dir")?.into()),
+        ("--profile", _) => {
+            raw.profile = Some(value("--profile")?.to_string_lossy().into_owned());
+        }
+        ("--format", Some("ps" | "why" | "health" | "reload" | "scale" | "version")) => {
+            let format = value("--format")?;
+            raw.json = match format.to_str() {
+                Some("json") => true,
+                Some("table") => false,
+                Some(_) | None => {
+                    let value = format.to_string_lossy().into_owned();
+                    let wanted = "table or json";
+                    return Err(UsageError::BadValue {
+                        option: "--format",
+                        value,
+                        wanted,
+                    });
+                }
+            };
+        }
+        ("-n" | "--tail", Some("logs")) => {
+            let count = value("--tail")?.to_string_lossy().into_owned();
+            let wanted = "a number of lines";
+            let bad = |value| UsageError::BadValue {
+                option: "--tail",
+                value,
+                wanted,
+            };
+            raw.tail = Some(count.parse().map_err(|_| bad(count))?);
+        }
+        (_, verb) => {
+            flag(raw, name, verb)?;
+            if has_inline {
+                return Err(UsageError::UnexpectedValue(name.to_owned()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// An option without a value.
+fn flag(raw: &mut Raw, name: &str, verb: Option<&'static str>) -> Result<(), UsageError> {
+    match (name, verb) {
+        ("-h" | "--help", _) => raw.help = true,
+        ("-V" | "--version", None) => raw.verb = Some("version"),
+        ("--after-ready", None | Some("run")) => raw.after_ready = true,
+        ("-f" | "--follow", Some("logs")) => raw.follow = true,
+        ("--dry-run", Some("reload")) => raw.dry_run = true,
+        ("--started", Some("health")) => raw.kind = Some(HealthKind::Started),
+        ("--ready", Some("health")) => raw.kind = Some(HealthKind::Ready),
+        ("--live", Some("health")) => raw.kind = Some(HealthKind::Live),
+        (_, Some(verb)) => {
+            return Err(UsageError::UnknownOption {
+                option: name.to_owned(),
+                verb,
+            });
+        }
+        (_, None) => return Err(UsageError::UnknownGlobalOption(name.to_owned())),
+    }
+    Ok(())
+}
+
+/// The bytes of `argument` from `at` on.
+fn tail_of(argument: &OsStr, at: usize) -> Option<OsString> {
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    argument
+        .as_bytes()
+        .get(at..)
+        .map(|tail| OsString::from_vec(tail.to_vec()))
+}

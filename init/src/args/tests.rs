@@ -1,0 +1,121 @@
+//! Command lines, and what they mean.
+
+use super::*;
+
+fn words(line: &str) -> Result<Invocation, UsageError> {
+    parse(line.split_whitespace().map(OsString::from))
+}
+
+fn verb(line: &str) -> Verb {
+    words(line).expect("well-formed").verb
+}
+
+#[test]
+fn nothing_at_all_runs_the_services() {
+    assert_eq!(
+        verb(""),
+        Verb::Run {
+            command: vec![],
+            after_ready: false
+        }
+    );
+    assert_eq!(
+        verb("run --"),
+        Verb::Run {
+            command: vec![],
+            after_ready: false
+        }
+    );
+}
+
+#[test]
+fn what_follows_the_dashes_is_a_command_whatever_it_looks_like() {
+    let command = vec!["sh".into(), "-c".into(), "--config".into()];
+    let run = Verb::Run {
+        command,
+        after_ready: false,
+    };
+    assert_eq!(verb("run -- sh -c --config"), run);
+    assert_eq!(verb("-- sh -c --config"), run);
+    let ps = Verb::Run {
+        command: vec!["ps".into(), "aux".into()],
+        after_ready: true,
+    };
+    assert_eq!(verb("run --after-ready -- ps aux"), ps);
+}
+
+#[test]
+fn a_command_without_dashes_is_told_where_they_go() {
+    let error = words("redis-server").expect_err("no verb").to_string();
+    assert!(error.contains("/init -- redis-server"), "{error}");
+    let error = words("run redis-server")
+        .expect_err("no dashes")
+        .to_string();
+    assert!(error.contains("/init run -- redis-server"), "{error}");
+}
+
+#[test]
+fn global_options_stand_before_or_after_the_verb() {
+    for line in ["--run-dir /r ps", "ps --run-dir /r", "ps --run-dir=/r"] {
+        assert_eq!(
+            words(line).expect(line).run_dir,
+            Some(PathBuf::from("/r")),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn each_verb_takes_its_own_words_and_no_others() {
+    let web: ServiceName = "web".parse().expect("a name");
+    assert_eq!(
+        verb("logs -f -n 20 web"),
+        Verb::Logs {
+            services: vec![web.clone()],
+            tail: Some(20),
+            follow: true
+        }
+    );
+    assert_eq!(verb("signal HUP web"), Verb::Signal(Signal::HUP, vec![web]));
+    assert_eq!(verb("health --live"), Verb::Health(HealthKind::Live));
+    assert_eq!(verb("ps --help"), Verb::Help(Some("ps")));
+    for bad in [
+        "ps web",
+        "signal HUP",
+        "signal",
+        "signal NOPE web",
+        "health --json",
+        "logs -n",
+        "logs -n x",
+        "check a b",
+        "start WEB",
+        "ps --follow",
+        "--nope",
+        "version -- sh",
+        "ps --format yaml",
+        "logs --follow=1",
+        "reload --dry-run web",
+        "scale",
+        "scale web",
+        "scale web=x",
+        "scale web=1001",
+        "why",
+        "why a b",
+        "logs --format json",
+    ] {
+        assert!(words(bad).is_err(), "{bad:?}");
+    }
+}
+#[test]
+fn what_is_changed_while_the_box_runs_is_said_in_one_way() {
+    let web: ServiceName = "web".parse().expect("a name");
+    let reload = |services: &[&ServiceName], dry_run| Verb::Reload {
+        services: services.iter().copied().cloned().collect(),
+        dry_run,
+    };
+    assert_eq!(verb("reload --dry-run"), reload(&[], true));
+    assert_eq!(verb("reload web"), reload(&[&web], false));
+    assert_eq!(verb("scale web=3"), Verb::Scale(vec![(web.clone(), 3)]));
+    assert_eq!(verb("why web"), Verb::Why(web));
+    assert!(words("ps --format json").expect("well-formed").json);
+}

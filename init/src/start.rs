@@ -1,0 +1,108 @@
+//! Starting services and the foreground command.
+
+use std::os::fd::AsFd;
+
+use holdall_protocol::log::Stream;
+use holdall_supervise::{Event, ServiceId};
+
+use crate::launch::{self, Launch};
+use crate::lineage::Marks;
+use crate::perform::spawn_failed;
+use crate::pid1::{Pid1, Role};
+use crate::spawn::{self, SpawnError, Spawned, Starting, Stdio};
+use crate::template;
+
+impl Pid1 {
+    /// Opens what the services listen on before the first of them starts, so
+    /// that nobody is refused. What fails is tried again at the start, and
+    /// reported there.
+    pub(crate) fn open_sockets(&mut self) {
+        for service in &self.base.services {
+            let name = service.name.as_str().to_owned();
+            let sockets = self.sockets.entry(name).or_default();
+            let _ = sockets.open(&service.listen);
+        }
+    }
+
+    /// Makes the child of a service.
+    pub(crate) fn begin_service(&mut self, id: ServiceId) -> Result<Starting, SpawnError> {
+        let mark = self.marks.as_mut().map(Marks::next);
+        self.pipes.close_all(id, &mut self.log);
+        let index = usize::try_from(id.0).unwrap_or(usize::MAX);
+        let (Some(service), Some(instance)) =
+            (self.supervisor.service(id), self.instances.get_mut(index))
+        else {
+            return Err(SpawnError::EmptyProgram);
+        };
+        let shared = service.name.service().to_owned();
+        let sockets = self.sockets.entry(shared).or_default();
+        let sockets = sockets.open(&service.listen)?;
+        let mut launch = Launch::service(service, &service.command, &self.child_env, &sockets)?;
+        for template in &service.templates {
+            let account = launch.account.as_ref();
+            let env = launch::environment(service, account, &self.child_env)?;
+            template::make(template, &env, self.origin.dir(), launch.owner())?;
+        }
+        launch.mark = mark.map(|mark| mark.value);
+        if let Some(cgroups) = &self.cgroups {
+            match cgroups.of(&service.name) {
+                Ok((cgroup, procs)) => {
+                    instance.cgroup = Some(cgroup);
+                    launch.cgroup = Some(procs);
+                }
+                Err(error) => {
+                    self.log
+                        .say(&format!("cannot make a cgroup, and goes without: {error}"));
+                    self.cgroups = None;
+                }
+            }
+        }
+        let owner = launch.owner();
+        let stdout = self
+            .pipes
+            .open(id, Stream::Stdout, owner)
+            .map_err(SpawnError::Pipe)?;
+        let stderr = self
+            .pipes
+            .open(id, Stream::Stderr, owner)
+            .map_err(SpawnError::Pipe)?;
+        let stdio = Stdio::Given([self.null.as_fd(), stdout.as_fd(), stderr.as_fd()]);
+        instance.mark = mark;
+        spawn::begin(launch, &stdio)
+    }
+
+    /// Waits for the first of the children on their way to exec.
+    pub(crate) fn finish_start(&mut self) -> Option<Event> {
+        let (service, child) = self.starting.pop_front()?;
+        Some(match child.finish() {
+            Ok(child) => self.service_runs(service, child),
+            Err(error) => spawn_failed(service, &error),
+        })
+    }
+
+    /// The child of a service has come to exec, or takes long.
+    fn service_runs(&mut self, service: ServiceId, child: Spawned) -> Event {
+        let Spawned { pid, late } = child;
+        if let Some(instance) = self.instance(service) {
+            (instance.pid, instance.late) = (Some(pid), late);
+        }
+        self.children.insert(pid, Role::Service(service));
+        let pid = pid.unsigned_abs();
+        Event::Spawned { service, pid }
+    }
+
+    pub(crate) fn spawn_foreground(&mut self) -> Result<u32, SpawnError> {
+        // It writes to the same place: what was said before it comes before it.
+        self.log.flush();
+        let mark = self.marks.as_mut().map(Marks::next);
+        let Some(foreground) = &mut self.foreground else {
+            return Err(SpawnError::EmptyProgram);
+        };
+        let mut launch = Launch::program(foreground.command.clone(), &self.child_env, false)?;
+        launch.mark = mark.map(|mark| mark.value);
+        let Spawned { pid, .. } = spawn::spawn(launch, &foreground.terminal.stdio())?;
+        (foreground.pid, foreground.mark) = (Some(pid), mark);
+        self.children.insert(pid, Role::Foreground);
+        Ok(pid.unsigned_abs())
+    }
+}
