@@ -13,6 +13,7 @@ pub mod time;
 
 mod command;
 mod ending;
+mod fingerprint;
 mod foreground;
 mod graph;
 mod instance;

@@ -106,6 +106,17 @@ impl Probing {
         self.ask == Ask::UnderWay
     }
 
+    /// What its answers add up to: what tells two of one schedule apart, but
+    /// for their times.
+    pub(crate) fn standing(&self) -> (bool, u32, Option<u8>) {
+        let health = self.health.map(|health| match health {
+            HealthState::Starting => 0,
+            HealthState::Healthy => 1,
+            HealthState::Unhealthy => 2,
+        });
+        (self.under_way(), self.failures, health)
+    }
+
     /// Begins a probe if one is due.
     pub(crate) fn ask(&mut self, now: Timestamp) -> bool {
         let due = self.next().is_some_and(|at| at <= now);

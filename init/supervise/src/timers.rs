@@ -40,6 +40,11 @@ impl Timers {
         self.queue.extend(at.map(|at| (at, id)));
     }
 
+    /// A service's.
+    pub(crate) fn of(&self, id: ServiceId) -> Option<Timestamp> {
+        self.armed.get(id.index()).copied().flatten()
+    }
+
     /// The earliest.
     pub(crate) fn next(&self) -> Option<Timestamp> {
         self.queue.first().map(|(at, _)| *at)

@@ -4,6 +4,7 @@
     reason = "a test that indexes wrongly shall fail"
 )]
 
+mod explore;
 mod properties;
 mod scale;
 mod scenarios;
