@@ -246,13 +246,13 @@ fn monitor_and_keeper_sleep_while_nothing_happens() {
             })
             .collect()
     };
-    // Until they have settled.
-    let mut before = switches();
-    eventually("two equal looks", || {
-        let now = switches();
-        std::mem::replace(&mut before, now.clone()) == now
-    });
-    let pause = nix::poll::PollTimeout::from(1500_u16);
-    nix::poll::poll(&mut [], pause).expect("waited");
-    assert_eq!(switches(), before);
+    // However long a slow machine takes to settle: who wakes every second
+    // never rests for one and a half.
+    let rested = || {
+        let before = switches();
+        let pause = nix::poll::PollTimeout::from(1500_u16);
+        nix::poll::poll(&mut [], pause).expect("waited");
+        switches() == before
+    };
+    assert!((0..10).any(|_| rested()), "{:?}", switches());
 }

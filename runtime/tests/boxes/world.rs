@@ -165,15 +165,27 @@ impl World {
         processes(|line| line.starts_with(&format!("{role}\0{id}")))
     }
 
-    /// The one that minds it, once there is one.
+    /// The one that minds it, once there is one and it has its orders: before
+    /// that it can replace nobody.
     pub(crate) fn minder(&self, role: &str, id: &BoxId) -> i32 {
         let mut found = None;
         eventually(&format!("a {role} of {id}"), || {
             let minders = self.minders(role, id);
             found = minders.first().copied();
-            minders.len() == 1
+            minders.len() == 1 && found.is_some_and(|pid| self.holds_files(pid))
         });
         found.expect("one")
+    }
+
+    /// Whether a process has a file of this root open: a box's FIFO, say.
+    fn holds_files(&self, pid: i32) -> bool {
+        let open = fs::read_dir(format!("/proc/{pid}/fd"))
+            .into_iter()
+            .flatten();
+        let mut links = open
+            .flatten()
+            .filter_map(|fd| fs::read_link(fd.path()).ok());
+        links.any(|link| link.starts_with(self.path()))
     }
 
     /// Kills it as nobody can prevent, and waits until it is gone.
