@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 
 use crate::args::Verb;
 use crate::boot;
-use crate::log::prefixed;
+use crate::log::form::{about, prefix_of, prefixed, width};
 use crate::notes;
 
 /// Why a verb failed. All end with code 1.
@@ -294,7 +294,7 @@ fn logs(
     follow: bool,
     out: &mut impl Write,
 ) -> Result<(), ClientError> {
-    let names = if services.is_empty() {
+    let names: Vec<ServiceName> = if services.is_empty() {
         init.status()?
             .services
             .into_iter()
@@ -303,12 +303,7 @@ fn logs(
     } else {
         services.clone()
     };
-    let width = names
-        .iter()
-        .map(|name| name.as_str().len())
-        .max()
-        .unwrap_or(0)
-        .max("init".len());
+    let width = width(&names);
     init.be_patient()?;
     init.send(&Request::Logs {
         services,
@@ -334,13 +329,8 @@ fn line(width: usize, record: &LogRecord) -> Vec<u8> {
         partial,
         ..
     } = record;
-    prefixed(
-        &mut out,
-        width,
-        service.as_ref(),
-        *stream,
-        *partial,
-        text.as_bytes(),
-    );
+    let prefix = prefix_of(width, service.as_ref(), *stream);
+    let about = about(service.as_ref(), *stream);
+    prefixed(&mut out, &prefix, about, *partial, text.as_bytes());
     out
 }

@@ -1,6 +1,7 @@
 //! The log: lines of the services and init's own words, into a ring and on to
 //! a reader.
 
+pub(crate) mod form;
 pub(crate) mod lines;
 pub(crate) mod pipes;
 pub(crate) mod ring;
@@ -10,22 +11,14 @@ use holdall_protocol::ServiceName;
 use holdall_protocol::log::{LogRecord, Stream};
 use holdall_supervise::{ServiceId, Timestamp};
 
+use form::{Form, Prefixes, about, json, prefixed};
 use ring::{Origin, Ring};
 use sink::{Room, Sink};
-
-/// The form of a line on its way out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// `name | text`, for people.
-    Prefixed,
-    /// [`LogRecord`] as JSON, for the runtime.
-    Json,
-}
 
 /// The log of the whole box.
 pub(crate) struct Log {
     names: Vec<ServiceName>,
-    width: usize,
+    prefixes: Prefixes,
     ring: Ring,
     /// None where a foreground command has the terminal: the ring only.
     sink: Option<Sink>,
@@ -37,11 +30,11 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn new(names: Vec<ServiceName>, sink: Option<Sink>, form: Form) -> Self {
-        let width = width(&names);
+        let prefixes = Prefixes::of(&names);
         let (ring, now) = (Ring::default(), Timestamp::default());
         Self {
             names,
-            width,
+            prefixes,
             ring,
             sink,
             form,
@@ -52,7 +45,7 @@ impl Log {
 
     /// Names the services anew: there are more of them now.
     pub(crate) fn name(&mut self, names: Vec<ServiceName>) {
-        self.width = width(&names);
+        self.prefixes = Prefixes::of(&names);
         self.names = names;
     }
 
@@ -112,14 +105,14 @@ impl Log {
             partial,
         };
         self.ring.push(origin, text);
+        let Some(sink) = &mut self.sink else { return };
         let name = service.and_then(|id| name(&self.names, id));
-        let (form, width) = (self.form, self.width);
-        if let Some(sink) = &mut self.sink {
-            sink.line(self.now, room, |out| match form {
-                Form::Prefixed => prefixed(out, width, name, stream, partial, text),
-                Form::Json => json(out, &origin, name, text),
-            });
-        }
+        let prefix = self.prefixes.before(service, stream);
+        let form = self.form;
+        sink.line(self.now, room, |out| match form {
+            Form::Prefixed => prefixed(out, prefix, about(name, stream), partial, text),
+            Form::Json => json(out, &origin, name, text),
+        });
     }
 
     /// Writes what the reader takes, and says what it has missed.
@@ -178,142 +171,6 @@ impl Log {
     }
 }
 
-/// As wide as the longest name, so that lines stand below each other.
-fn width(names: &[ServiceName]) -> usize {
-    let longest = names.iter().map(|name| name.as_str().len()).max();
-    longest.unwrap_or(0).max(INIT.len())
-}
-
 fn name(names: &[ServiceName], service: ServiceId) -> Option<&ServiceName> {
     names.get(usize::try_from(service.0).ok()?)
-}
-
-/// The name before init's own words.
-const INIT: &str = "init";
-
-/// One line for people: `name | text`, aligned. A piece of a line that goes on
-/// ends in ` …`.
-pub(crate) fn prefixed(
-    out: &mut Vec<u8>,
-    width: usize,
-    service: Option<&ServiceName>,
-    stream: Stream,
-    partial: bool,
-    text: &[u8],
-) {
-    let (name, about) = match (stream, service) {
-        (Stream::Init, about) => (INIT, about),
-        (Stream::Stdout | Stream::Stderr, service) => (service.map_or("-", |s| s.as_str()), None),
-    };
-    out.extend_from_slice(name.as_bytes());
-    out.resize(out.len() + width.saturating_sub(name.len()), b' ');
-    out.extend_from_slice(b" | ");
-    if let Some(about) = about {
-        out.extend_from_slice(about.as_str().as_bytes());
-        out.extend_from_slice(b": ");
-    }
-    out.extend_from_slice(text);
-    if partial {
-        out.extend_from_slice(" …".as_bytes());
-    }
-    out.push(b'\n');
-}
-
-/// One line for programs: a [`LogRecord`], without building one.
-fn json(out: &mut Vec<u8>, origin: &Origin, service: Option<&ServiceName>, text: &[u8]) {
-    let start = out.len();
-    out.extend_from_slice(format!("{{\"time\":{}", origin.time).as_bytes());
-    if let Some(service) = service {
-        // A service's name needs no escapes.
-        out.extend_from_slice(format!(",\"service\":\"{service}\"").as_bytes());
-    }
-    let stream = match origin.stream {
-        Stream::Stdout => "stdout",
-        Stream::Stderr => "stderr",
-        Stream::Init => "init",
-    };
-    out.extend_from_slice(format!(",\"stream\":\"{stream}\",\"text\":").as_bytes());
-    if serde_json::to_writer(&mut *out, &String::from_utf8_lossy(text)).is_err() {
-        // A Vec takes everything; without that, no half line.
-        out.truncate(start);
-        return;
-    }
-    if origin.partial {
-        out.extend_from_slice(b",\"partial\":true");
-    }
-    out.extend_from_slice(b"}\n");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn text(service: Option<&str>, stream: Stream, partial: bool, text: &str) -> String {
-        let service = service.map(|s| s.parse().expect("a name"));
-        let mut out = Vec::new();
-        prefixed(
-            &mut out,
-            5,
-            service.as_ref(),
-            stream,
-            partial,
-            text.as_bytes(),
-        );
-        String::from_utf8(out).expect("text")
-    }
-
-    #[test]
-    fn prefixes_are_aligned_and_say_whose_words_it_is() {
-        assert_eq!(
-            text(Some("web"), Stream::Stdout, false, "hi"),
-            "web   | hi\n"
-        );
-        assert_eq!(
-            text(Some("redis"), Stream::Stderr, false, "hi"),
-            "redis | hi\n"
-        );
-        assert_eq!(
-            text(None, Stream::Init, false, "stopping"),
-            "init  | stopping\n"
-        );
-        assert_eq!(
-            text(Some("web"), Stream::Init, false, "ready"),
-            "init  | web: ready\n"
-        );
-        assert_eq!(
-            text(Some("web"), Stream::Stdout, true, "lo"),
-            "web   | lo …\n"
-        );
-    }
-
-    #[test]
-    fn a_line_of_json_reads_back_as_the_record_it_is() {
-        let web: ServiceName = "web".parse().expect("a name");
-        for (service, stream, partial, text) in [
-            (
-                Some(&web),
-                Stream::Stdout,
-                true,
-                "a \"quoted\" \u{1b}[1m line\t",
-            ),
-            (None, Stream::Init, false, ""),
-        ] {
-            let origin = Origin {
-                time: 7,
-                service: None,
-                stream,
-                partial,
-            };
-            let mut out = Vec::new();
-            json(&mut out, &origin, service, text.as_bytes());
-            let record = LogRecord {
-                time: 7,
-                service: service.cloned(),
-                stream,
-                text: text.to_owned(),
-                partial,
-            };
-            assert_eq!(serde_json::from_slice::<LogRecord>(&out).ok(), Some(record));
-        }
-    }
 }
