@@ -19,8 +19,6 @@ mod hostile;
 mod isolation;
 #[path = "oci/lifecycle.rs"]
 mod lifecycle;
-#[path = "oci/limits.rs"]
-mod limits;
 #[path = "oci/requests.rs"]
 mod requests;
 #[path = "oci/steps.rs"]
@@ -39,7 +37,6 @@ fn main() -> ExitCode {
     let tests = [
         isolation::TESTS,
         requests::TESTS,
-        limits::TESTS,
         lifecycle::TESTS,
         hostile::TESTS,
         steps::TESTS,

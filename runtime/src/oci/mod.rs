@@ -11,6 +11,7 @@ mod channel;
 pub mod client;
 pub(crate) mod config;
 mod console;
+mod copy_up;
 pub(crate) mod create;
 pub mod defaults;
 pub(crate) mod exec;

@@ -11,6 +11,7 @@ use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, fstat, makedev, mknod
 use nix::unistd::{Gid, Uid, fchownat, symlinkat};
 
 use super::apply::StepFailure;
+use super::copy_up::{copy_up, look_like};
 use super::plan::{CgroupMount, MountPlan, MountWhat, Node, NodeKind};
 use super::prepare::Prepared;
 use super::rootfs::{Place, Rootfs, place_of};
@@ -32,6 +33,12 @@ pub(crate) fn mount(rootfs: Rootfs<'_>, prepared: &Prepared, plan: &MountPlan) -
         MountWhat::New { kind, source } => {
             let target = target(rootfs, plan, Place::Directory)?;
             let filesystem = new_filesystem(kind, source, plan)?;
+            if plan.options.copy_up {
+                copy_up(target.as_fd(), filesystem.as_fd())?;
+                if !plan.options.data.iter().any(|(key, _)| key == "mode") {
+                    look_like(target.as_fd(), filesystem.as_fd())?;
+                }
+            }
             sys::attach(filesystem.as_fd(), target.as_fd())?;
             let (propagation, recursive) = plan.propagation();
             let change = MountAttr {

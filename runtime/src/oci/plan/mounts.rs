@@ -120,10 +120,10 @@ fn plan_one(index: usize, mount: &Mount, cgroups: &[CgroupMount]) -> Result<Moun
     let target = clean(&mount.destination);
     let mut options = options::parse(&mount.options);
     let kind = mount.kind.as_deref().unwrap_or("none");
-    if options.copy_up {
-        return Err(PlanError::Unsupported(
-            "the mount option tmpcopyup".to_owned(),
-        ));
+    if options.copy_up && kind != "tmpfs" {
+        return Err(PlanError::Unsupported(format!(
+            "the mount option tmpcopyup on {kind}"
+        )));
     }
     let is_bind = options.bind.is_some() || kind == "bind";
     check_kernel_trees(&target, kind, is_bind)?;
@@ -232,6 +232,7 @@ impl fmt::Display for MountPlan {
             tree_set,
             propagation,
             data,
+            copy_up,
             ..
         } = &self.options;
         if *set != 0 {
@@ -242,6 +243,9 @@ impl fmt::Display for MountPlan {
         }
         if let Some((propagation, _)) = propagation {
             write!(f, " {propagation:?}")?;
+        }
+        if *copy_up {
+            write!(f, " with what it covers")?;
         }
         for (key, value) in data {
             match value {
