@@ -10,10 +10,9 @@ SHELL := /bin/bash
 BUILD_PACKAGES := gcc libc6-dev
 RUN_PACKAGES   := mmdebstrap debian-archive-keyring
 DEMO_PACKAGES  := curl
-TEST_PACKAGES  := strace busybox-static python3 skopeo umoci docker.io podman buildah \
-                  qemu-system-x86 e2fsprogs xz-utils
+TEST_PACKAGES  := strace busybox-static python3 skopeo umoci docker.io podman buildah crun catatonit
 # What `make bench` measures holdall beside.
-BENCH_PACKAGES := util-linux busybox-static tini dumb-init catatonit crun runc podman buildah umoci supervisor s6 runit
+BENCH_PACKAGES := util-linux busybox-static tini dumb-init catatonit crun runc docker.io podman buildah umoci supervisor s6 runit
 
 .PHONY: help demo test check deny mutants bench build setup setup-test clean
 

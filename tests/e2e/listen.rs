@@ -2,52 +2,10 @@
 //! the same load on the same service without it does, or this proves nothing.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::thread;
 
 use crate::env::{Env, free_port};
-use crate::eventually::{LONG, eventually};
-use crate::{http, shop, status};
-
-/// What the load saw.
-#[derive(Debug, Default)]
-struct Tally {
-    good: AtomicU32,
-    lost: AtomicU32,
-}
-
-/// Requests one after another, each over a connection of its own, while
-/// `disturb` runs, and a few on both sides of it.
-fn under_load(address: SocketAddr, disturb: impl FnOnce(&Tally)) -> (u32, u32) {
-    let tally = Tally::default();
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
-                    let good = http::get(address, "/healthz").is_ok_and(|a| a.status == 200);
-                    let count = if good { &tally.good } else { &tally.lost };
-                    count.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-        }
-        disturb(&tally);
-        stop.store(true, Ordering::Relaxed);
-    });
-    (tally.good.into_inner(), tally.lost.into_inner())
-}
-
-fn until_good(tally: &Tally, more: u32) {
-    let from = tally.good.load(Ordering::Relaxed);
-    eventually("requests are answered", LONG, || {
-        let now = tally.good.load(Ordering::Relaxed);
-        if now >= from + more {
-            Ok(())
-        } else {
-            Err(format!("{} of {more}", now - from))
-        }
-    });
-}
+use crate::load::{under_load, until_good};
+use crate::{shop, status};
 
 /// Restarts app five times under load, on the port that the app itself serves.
 fn restarts_under_load(env: &Env, image: &str) -> (u32, u32) {

@@ -23,4 +23,5 @@ mod images;
 mod interrupt;
 mod life_cycle;
 mod listen;
+mod load;
 mod reproducible;

@@ -1,7 +1,7 @@
 //! What other tools write, `holdall load` reads, and it runs.
 
 use crate::docker::Docker;
-use crate::engine::{Engine as _, Runtime};
+use crate::engine::{DockerLike as _, Engine as _, Runtime};
 use crate::place::{Place, ran};
 use crate::podman::Podman;
 

@@ -54,7 +54,8 @@ impl<'a> Containerd<'a> {
         Ran { out, ..ran }
     }
 
-    fn run_command(&self, name: &str, image: &str, flags: &[&str]) -> Command {
+    /// `ctr run FLAGS IMAGE NAME`, not yet run.
+    pub(crate) fn run_command(&self, name: &str, image: &str, flags: &[&str]) -> Command {
         let mut command = client(self.place);
         let cgroup = format!("/{}/{name}", self.place.cgroup);
         command

@@ -5,15 +5,17 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::engine::{Engine, Runtime};
+use crate::engine::{DockerLike, Engine, Runtime};
 use crate::env::Ran;
 use crate::place::{Daemon, Place, ran};
 
 /// Debian's client, whatever else is on the path.
 const CLIENT: &str = "/usr/bin/docker";
 
-/// A running daemon. It makes no bridge and touches no packet filter: boxes
-/// are on the host's network or on none.
+/// What keeps a daemon from the packet filter and the links of the machine.
+const NO_NETWORK: [&str; 3] = ["--bridge=none", "--iptables=false", "--ip-masq=false"];
+
+/// A running daemon.
 #[derive(Debug)]
 pub(crate) struct Docker<'a> {
     place: &'a Place,
@@ -22,13 +24,25 @@ pub(crate) struct Docker<'a> {
 }
 
 impl<'a> Docker<'a> {
+    /// Boxes are on the host's network or on none.
     pub(crate) fn new(place: &'a Place, runtime: Runtime) -> Self {
+        Self::with(place, runtime, &NO_NETWORK)
+    }
+
+    /// With docker's own bridge and packet filter, in a network of the story:
+    /// there boxes can be published.
+    pub(crate) fn bridged(place: &'a Place, runtime: Runtime) -> Self {
+        place.leave_the_network();
+        Self::with(place, runtime, &[])
+    }
+
+    fn with(place: &'a Place, runtime: Runtime, network: &[&str]) -> Self {
         let dir = place.dir("docker");
         let file = dir.join("daemon.json");
         fs::write(&file, "{}").expect("a file below the root");
         let own =
             |flag: &str, name: &str| format!("{flag}={}", place.path(&format!("docker/{name}")));
-        let args = [
+        let mut args = vec![
             own("--config-file", "daemon.json"),
             own("--data-root", "data"),
             own("--exec-root", "exec"),
@@ -36,11 +50,9 @@ impl<'a> Docker<'a> {
             own("--host", "sock").replace('=', "=unix://"),
             format!("--cgroup-parent=/{}", place.cgroup),
             "--exec-opt=native.cgroupdriver=cgroupfs".to_owned(),
-            "--bridge=none".to_owned(),
-            "--iptables=false".to_owned(),
-            "--ip-masq=false".to_owned(),
             format!("--add-runtime=holdall={}", Runtime::Holdall.program()),
         ];
+        args.extend(network.iter().map(|&arg| arg.to_owned()));
         let daemon = Daemon::start(place, "dockerd", &args);
         let mut docker = Self {
             place,
@@ -57,18 +69,6 @@ impl<'a> Docker<'a> {
         ran(client(self.place).args(args))
     }
 
-    /// `docker run FLAGS`, not yet run, with what every box of a story needs.
-    pub(crate) fn run_command(&self, flags: &[&str]) -> Command {
-        let mut command = client(self.place);
-        let runtime = match self.runtime {
-            Runtime::Runc => "runc",
-            Runtime::Holdall => "holdall",
-        };
-        command.args(["run", "--runtime", runtime, "-e", &self.place.mark()]);
-        command.args(flags);
-        command
-    }
-
     /// `docker inspect -f FORMAT NAME`.
     pub(crate) fn inspect(&self, name: &str, format: &str) -> String {
         self.call(["inspect", "-f", format, name])
@@ -83,6 +83,26 @@ fn client(place: &Place) -> Command {
     let socket = format!("unix://{}", place.path("docker/sock"));
     command.args(["--host", &socket]);
     command
+}
+
+impl DockerLike for Docker<'_> {
+    fn run_command(&self, flags: &[&str]) -> Command {
+        let runtime = match self.runtime {
+            Runtime::Runc => "runc",
+            Runtime::Holdall => "holdall",
+            Runtime::Crun => panic!("this daemon is not told of crun"),
+        };
+        let mark = self.place.mark();
+        let mut command = self.client(&["run", "--runtime", runtime, "-e", &mark]);
+        command.args(flags);
+        command
+    }
+
+    fn client(&self, args: &[&str]) -> Command {
+        let mut command = client(self.place);
+        command.args(args);
+        command
+    }
 }
 
 impl Engine for Docker<'_> {

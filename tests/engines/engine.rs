@@ -1,14 +1,17 @@
 //! What stories ask of any engine.
 
 use std::path::Path;
+use std::process::Command;
 
 use crate::env::Ran;
 
 /// The OCI runtime under an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Runtime {
-    /// Debian's, which the engines would choose themselves.
+    /// Debian's, which docker and containerd would choose themselves.
     Runc,
+    /// What podman would choose.
+    Crun,
     /// Ours.
     Holdall,
 }
@@ -18,6 +21,7 @@ impl Runtime {
     pub(crate) fn program(self) -> &'static str {
         match self {
             Self::Runc => "/usr/sbin/runc",
+            Self::Crun => "/usr/bin/crun",
             Self::Holdall => env!("CARGO_BIN_EXE_holdall-runtime"),
         }
     }
@@ -46,4 +50,13 @@ pub(crate) trait Engine {
 
     /// Removes a stopped box.
     fn remove(&self, name: &str);
+}
+
+/// An engine with the command line of docker.
+pub(crate) trait DockerLike: Engine {
+    /// `run FLAGS`, not yet run, with what every box of a story needs.
+    fn run_command(&self, flags: &[&str]) -> Command;
+
+    /// Any other words, not yet run.
+    fn client(&self, args: &[&str]) -> Command;
 }

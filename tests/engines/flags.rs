@@ -2,9 +2,10 @@
 //! ours.
 
 use crate::docker::Docker;
-use crate::engine::{Engine as _, Runtime};
+use crate::engine::{DockerLike, Engine as _, Runtime};
 use crate::eventually::{LONG, eventually};
 use crate::place::{Place, ran};
+use crate::podman::Podman;
 use crate::same_image::{ENDS, ends, until_ready};
 
 /// As [`crate::same_image::services`], but without ports.
@@ -22,67 +23,94 @@ command = '''sh -c 'trap "echo web has TERM; exit 0" TERM; sleep 1000 & wait' ''
 depends_on = ["app"]
 "#;
 
-/// Every way in turn, on one daemon.
-fn story(runtime: Runtime) {
-    let place = Place::new();
+const DOCKERS_HOST: [&str; 4] = ["--network", "host", "--pid", "host"];
+
+/// Not the processes: where a box has no namespace for them, podman stops it by
+/// a signal to all of them at once, and there is no order left to see.
+const PODMANS_HOST: [&str; 2] = ["--network", "host"];
+
+/// Every way in turn, on one engine; `host` is what of the host's a box shares.
+fn story<'a, E: DockerLike + 'a>(
+    place: &'a Place,
+    host: &[&'a str],
+    start: impl FnOnce(&'a Place) -> E,
+) {
     let archive = place.archive("trio", SERVICES);
-    let docker = Docker::new(&place, runtime);
-    docker.load(&archive);
+    let engine = start(place);
+    engine.load(&archive);
     let before = place.baseline();
-    let ways: [(&str, &[&str], &str); 5] = [
-        ("read-only", &["--read-only"], "uid=0(root)"),
-        ("user", &["--user", "12345:12345"], "uid=12345 gid=12345"),
+    const ALONE: [&str; 2] = ["--network", "none"];
+    const SOMEBODY: [&str; 2] = ["--user", "12345:12345"];
+    let strict = ["--cap-drop", "ALL", "--security-opt", "no-new-privileges"];
+    let ways: [(&str, Vec<&str>, &str); 5] = [
+        (
+            "read-only",
+            [&ALONE[..], &["--read-only"]].concat(),
+            "uid=0",
+        ),
+        ("user", [ALONE, SOMEBODY].concat(), "uid=12345"),
         (
             "strict",
-            &[
-                "--read-only",
-                "--user",
-                "12345:12345",
-                "--cap-drop",
-                "ALL",
-                "--security-opt",
-                "no-new-privileges",
-            ],
-            "uid=12345 gid=12345",
+            [&ALONE[..], &["--read-only"], &SOMEBODY, &strict].concat(),
+            "uid=12345",
         ),
-        ("init", &["--init"], "uid=0(root)"),
-        (
-            "host",
-            &["--network", "host", "--pid", "host"],
-            "uid=0(root)",
-        ),
+        ("init", [&ALONE[..], &["--init"]].concat(), "uid=0"),
+        ("host", host.to_vec(), "uid=0"),
     ];
     for (name, flags, identity) in ways {
-        let mut start = docker.run_command(flags);
+        let mut start = engine.run_command(&flags);
         let _id = ran(start.args(["-d", "--name", name, "trio"])).ok();
-        until_ready(&docker, name);
-        let listed = docker.exec(name, &["/init", "ps"]).ok();
+        until_ready(&engine, name);
+        let listed = engine.exec(name, &["/init", "ps"]).ok();
         assert_eq!(listed.matches(" ready ").count(), 3, "{name}:\n{listed}");
-        assert_eq!(docker.stop(name), 0, "{name}: {}", docker.logs(name));
-        let logs = docker.logs(name);
+        assert_eq!(engine.stop(name), 0, "{name}: {}", engine.logs(name));
+        let logs = engine.logs(name);
         assert_eq!(ends(&logs), ENDS, "{name}:\n{logs}");
         assert!(logs.contains(identity), "{name}:\n{logs}");
-        docker.remove(name);
+        engine.remove(name);
 
-        let mut once = docker.run_command(flags);
+        let mut once = engine.run_command(&flags);
         let ended = ran(once.args(["--rm", "trio", "sh", "-c", "exit 3"]));
         assert_eq!(ended.code, 3, "{name}: {}", ended.err);
         place.until_back_to(&before);
     }
-    let mut write = docker.run_command(&["--rm", "--read-only", "trio"]);
+    let mut write = engine.run_command(&["--rm", "--network", "none", "--read-only", "trio"]);
     let refused = ran(write.args(["touch", "/etc/file"]));
     assert_ne!(refused.code, 0, "{}", refused.out);
-    assert!(refused.err.contains("Read-only"), "{}", refused.err);
+    let said = refused.out + &refused.err;
+    assert!(said.contains("Read-only"), "{said}");
 }
 
 #[test]
 fn each_flag_under_docker() {
-    story(Runtime::Runc);
+    let place = Place::new();
+    story(&place, &DOCKERS_HOST, |place| {
+        Docker::new(place, Runtime::Runc)
+    });
 }
 
 #[test]
 fn each_flag_under_docker_on_our_runtime() {
-    story(Runtime::Holdall);
+    let place = Place::new();
+    story(&place, &DOCKERS_HOST, |place| {
+        Docker::new(place, Runtime::Holdall)
+    });
+}
+
+#[test]
+fn each_flag_under_podman() {
+    let place = Place::new();
+    story(&place, &PODMANS_HOST, |place| {
+        Podman::new(place, Runtime::Crun)
+    });
+}
+
+#[test]
+fn each_flag_under_podman_on_our_runtime() {
+    let place = Place::new();
+    story(&place, &PODMANS_HOST, |place| {
+        Podman::new(place, Runtime::Holdall)
+    });
 }
 
 #[test]

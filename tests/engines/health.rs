@@ -1,7 +1,7 @@
 //! The engine's own HEALTHCHECK follows the services.
 
 use crate::docker::Docker;
-use crate::engine::{Engine as _, Runtime};
+use crate::engine::{DockerLike as _, Engine as _, Runtime};
 use crate::env::free_port;
 use crate::eventually::{LONG, eventually};
 use crate::place::{Place, ran};

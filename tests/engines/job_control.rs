@@ -1,11 +1,14 @@
-//! `run -it IMAGE sh`: a shell beside the services, with job control.
+//! `run -it IMAGE sh` and `exec -it BOX sh`: a shell beside the services, with
+//! job control.
 
 use std::process::Command;
 
+use crate::containerd::Containerd;
 use crate::docker::Docker;
-use crate::engine::{Engine as _, Runtime};
-use crate::place::Place;
+use crate::engine::{DockerLike, Engine as _, Runtime};
+use crate::place::{Place, ran};
 use crate::podman::Podman;
+use crate::same_image::until_ready;
 use crate::terminal::Terminal;
 
 const CHATTY: &str = r#"
@@ -46,6 +49,22 @@ fn session(command: Command) {
     assert_eq!(terminal.end(), Some(5), "{}", terminal.screen());
 }
 
+/// A shell as the box's own command, and one that comes to a running box.
+fn both<E: DockerLike>(place: &Place, engine: &E) {
+    let before = place.baseline();
+    let shell = ["--network", "none", "--rm", "-it", "shell", "sh"];
+    session(engine.run_command(&shell));
+    place.until_back_to(&before);
+
+    let mut start = engine.run_command(&["--network", "none", "-d", "--name", "box"]);
+    let _id = ran(start.arg("shell")).ok();
+    until_ready(engine, "box");
+    session(engine.client(&["exec", "-it", "box", "sh"]));
+    assert_eq!(engine.stop("box"), 0, "{}", engine.logs("box"));
+    engine.remove("box");
+    place.until_back_to(&before);
+}
+
 #[test]
 fn under_docker() {
     let place = Place::new();
@@ -53,9 +72,7 @@ fn under_docker() {
     for runtime in [Runtime::Runc, Runtime::Holdall] {
         let docker = Docker::new(&place, runtime);
         docker.load(&archive);
-        let before = place.baseline();
-        session(docker.run_command(&["--rm", "-it", "shell", "sh"]));
-        place.until_back_to(&before);
+        both(&place, &docker);
     }
 }
 
@@ -63,11 +80,25 @@ fn under_docker() {
 fn under_podman() {
     let place = Place::new();
     let archive = place.archive("shell", CHATTY);
-    for runtime in [Runtime::Runc, Runtime::Holdall] {
+    for runtime in [Runtime::Crun, Runtime::Holdall] {
         let podman = Podman::new(&place, runtime);
         podman.load(&archive);
+        both(&place, &podman);
+    }
+}
+
+#[test]
+fn under_containerd() {
+    let place = Place::new();
+    let archive = place.archive("shell", CHATTY);
+    for runtime in [Runtime::Runc, Runtime::Holdall] {
+        let containerd = Containerd::new(&place, runtime);
+        containerd.load(&archive);
         let before = place.baseline();
-        session(podman.run_command(&["--rm", "-it", "shell", "sh"]));
+        let mut shell = containerd.run_command("box", "shell", &["--rm", "-t"]);
+        // Arguments of `ctr run` stand in the place of the entrypoint.
+        shell.args(["/init", "run", "--", "sh"]);
+        session(shell);
         place.until_back_to(&before);
     }
 }

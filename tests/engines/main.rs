@@ -16,6 +16,8 @@ mod eventually;
 mod http;
 #[path = "../e2e/leaks.rs"]
 mod leaks;
+#[path = "../e2e/load.rs"]
+mod load;
 #[path = "../e2e/shop.rs"]
 #[expect(dead_code, reason = "shared with the stories of the command")]
 mod shop;
@@ -34,7 +36,9 @@ mod terminal;
 
 mod archives;
 mod flags;
+mod foreign;
 mod health;
 mod job_control;
+mod limits;
 mod same_image;
 mod whole_shop;

@@ -75,6 +75,14 @@ impl Place {
         Self { env, cgroup }
     }
 
+    /// Moves the calling thread, and all that it starts from now on, to a
+    /// network that nobody else is on.
+    pub(crate) fn leave_the_network(&self) {
+        unshare(CloneFlags::CLONE_NEWNET).expect("stories run as root");
+        let mut up = self.command("busybox");
+        let _out = ran(up.args(["ip", "link", "set", "lo", "up"])).ok();
+    }
+
     /// `NAME=ROOT` for the environment of containers.
     pub(crate) fn mark(&self) -> String {
         format!("{MARK}={}", self.env.root().display())
@@ -168,7 +176,7 @@ impl Place {
     }
 
     /// Cgroups of containers below the story's own, deepest first.
-    fn cgroups(&self) -> Vec<PathBuf> {
+    pub(crate) fn cgroups(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
         for top in self.cgroup_parents() {
             below(&top, &mut found);

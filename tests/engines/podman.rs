@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::engine::{Engine, Runtime};
+use crate::engine::{DockerLike, Engine, Runtime};
 use crate::env::Ran;
 use crate::place::{Place, ran};
 
@@ -62,13 +62,19 @@ impl<'a> Podman<'a> {
         command.args(["--tmpdir", &self.place.path("podman/tmp")]);
         command
     }
+}
 
-    /// `podman run FLAGS`, not yet run, with what every box of a story needs.
-    pub(crate) fn run_command(&self, flags: &[&str]) -> Command {
+impl DockerLike for Podman<'_> {
+    fn run_command(&self, flags: &[&str]) -> Command {
+        let [cgroup, mark] = [format!("/{}", self.place.cgroup), self.place.mark()];
+        let mut command = self.client(&["run", "--cgroup-parent", &cgroup, "-e", &mark]);
+        command.args(flags);
+        command
+    }
+
+    fn client(&self, args: &[&str]) -> Command {
         let mut command = self.podman();
-        let cgroup = format!("/{}", self.place.cgroup);
-        command.args(["run", "--network", "host", "--cgroup-parent", &cgroup]);
-        command.args(["-e", &self.place.mark()]).args(flags);
+        command.args(args);
         command
     }
 }
@@ -86,11 +92,14 @@ impl Engine for Podman<'_> {
     }
 
     fn start(&self, name: &str, image: &str) {
-        let _id = ran(&mut self.run_command(&["-d", "--name", name, image])).ok();
+        let _id =
+            ran(&mut self.run_command(&["-d", "--network", "host", "--name", name, image])).ok();
     }
 
     fn run(&self, image: &str, program: &[&str]) -> Ran {
-        ran(self.run_command(&["--rm", image]).args(program))
+        ran(self
+            .run_command(&["--rm", "--network", "host", image])
+            .args(program))
     }
 
     fn exec(&self, name: &str, program: &[&str]) -> Ran {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::containerd::Containerd;
 use crate::docker::Docker;
-use crate::engine::{Engine, Runtime};
+use crate::engine::{DockerLike as _, Engine, Runtime};
 use crate::env::free_port;
 use crate::eventually::{LONG, eventually};
 use crate::http;
@@ -123,6 +123,12 @@ fn under_podman() {
 }
 
 #[test]
+fn under_podman_on_crun() {
+    let place = Place::new();
+    story(&place, |place| Podman::new(place, Runtime::Crun));
+}
+
+#[test]
 fn under_podman_on_our_runtime() {
     let place = Place::new();
     story(&place, |place| Podman::new(place, Runtime::Holdall));
@@ -142,11 +148,18 @@ fn under_containerd_on_our_runtime() {
 
 /// Docker and podman read the runtime's words to choose their exit code.
 fn no_such_entrypoint(start: impl Fn(&[&str]) -> i32) {
-    assert_eq!(
-        start(&["--rm", "--entrypoint", "no-such-program", "trio"]),
-        127
-    );
-    assert_eq!(start(&["--rm", "--entrypoint", "/etc/passwd", "trio"]), 126);
+    let with = |entrypoint: &str| {
+        start(&[
+            "--rm",
+            "--network",
+            "host",
+            "--entrypoint",
+            entrypoint,
+            "trio",
+        ])
+    };
+    assert_eq!(with("no-such-program"), 127);
+    assert_eq!(with("/etc/passwd"), 126);
 }
 
 #[test]
