@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use nix::mount::{MntFlags, umount2};
 
 use super::bundle::Hugetlb;
+use super::dockerd::Docker;
 use super::group;
 use crate::measure::{Contestant, Group, OURS, Unit, in_turn};
 use crate::process::{installed, output, timed};
@@ -18,10 +19,11 @@ use crate::world::World;
 const RUN: &str = "\
 One image (busybox as `true`, and the init that `holdall build` adds), run with one
 command in the foreground to its end, box or container removed: the image is built
-by holdall and loaded into podman from `holdall save`, so that both start /init,
-which starts `true`. podman has no network but loopback (`--network none`), as a
-holdall box without published ports; its limits are named because this machine
-lets nobody raise them; no systemd.";
+by holdall and loaded into podman and docker from `holdall save`, so that all start
+/init, which starts `true`. podman and docker have no network but loopback
+(`--network none`), as a holdall box without published ports; podman's limits are
+named because this machine lets nobody raise them; no systemd. docker's daemon runs
+already, on runc.";
 
 const REBUILD: &str = "\
 The same files into an image from scratch: *small* is two (busybox and a passwd
@@ -29,7 +31,8 @@ file), the other has 20,000 files of 10 kB in 200 folders besides, 200 MB. The
 first build is the round to warm up. *Unchanged* builds again; *one file changed*
 appends a line to one of the 20,000 before each build, outside the time. The image
 is in the store after each, unpacked or not, without an archive written. podman
-build is buildah's code, and only measured on the small one.";
+build is buildah's code, and only measured on the small one. docker build is the
+daemon's own builder, as Debian packages no buildx.";
 
 /// Files of the large image.
 pub(super) const FILES: usize = 20_000;
@@ -112,6 +115,7 @@ pub(super) fn run(world: &World) -> Result<Group> {
     let dir = &world.dir("said")?;
     let store = &Store::new(world)?;
     let _hugetlb = Hugetlb::mount()?;
+    let docker = &Docker::start(&world.dir("docker")?)?;
     let mut contestants = vec![Contestant {
         who: OURS,
         budget: None,
@@ -130,6 +134,18 @@ pub(super) fn run(world: &World) -> Result<Group> {
             });
         }
     }
+    if let Some(docker) = docker {
+        output(docker.command().args(["load", "-q", "-i"]).arg(&archive))?;
+        contestants.push(Contestant {
+            who: "docker",
+            budget: Some(0.1),
+            run: Box::new(move || {
+                let mut command = docker.command();
+                command.args(["run", "--rm", "--network", "none", "bench", "/bin/true"]);
+                timed(&mut command, dir)
+            }),
+        });
+    }
     let row = in_turn("run --rm of `true`", Unit::Seconds, 15, contestants)?;
     let commands = [
         (OURS, "holdall run --rm bench /bin/true"),
@@ -137,6 +153,7 @@ pub(super) fn run(world: &World) -> Result<Group> {
             "podman",
             "podman --cgroup-manager cgroupfs --events-backend file --storage-driver overlay --runtime RUNTIME run --rm --network none --ulimit nofile=1024:1024 --ulimit nproc=4096:4096 bench /bin/true",
         ),
+        ("docker", "docker run --rm --network none bench /bin/true"),
     ];
     Ok(group("An image run to its end", RUN, &commands, vec![row]))
 }
@@ -146,6 +163,7 @@ pub(super) fn rebuild(world: &World) -> Result<Group> {
     let large = &project(world, "large", FILES)?;
     let changed = &large.join("app/d000/f000");
     let store = &Store::new(world)?;
+    let docker = &Docker::start(&world.dir("docker")?)?;
     let dir = &world.dir("said")?;
     let build = |project: &'static str, peers: &'static [&'static str], budget: Option<f64>| {
         let project = if project == "small" { small } else { large };
@@ -154,16 +172,24 @@ pub(super) fn rebuild(world: &World) -> Result<Group> {
             budget: None,
             run: Box::new(move || timed(ours(world)?.args(["build", "-q"]).arg(project), dir)),
         }];
-        for who in peers.iter().filter(|who| installed(who)) {
+        let there = |who: &&&str| match **who {
+            "docker" => docker.is_some(),
+            other => installed(other),
+        };
+        for who in peers.iter().filter(there) {
             contestants.push(Contestant {
                 who,
                 budget,
                 run: Box::new(move || {
-                    let mut command = match *who {
-                        "podman" => store.podman(),
-                        other => store.command(other),
+                    let mut command = match (*who, docker) {
+                        ("docker", Some(docker)) => docker.command(),
+                        ("podman", _) => store.podman(),
+                        (other, _) => store.command(other),
                     };
-                    command.args(["build", "-q", "--layers", "-t", "bench"]);
+                    command.args(["build", "-q", "-t", "bench"]);
+                    if *who != "docker" {
+                        command.arg("--layers");
+                    }
                     timed(command.arg(project), dir)
                 }),
             });
@@ -174,17 +200,17 @@ pub(super) fn rebuild(world: &World) -> Result<Group> {
         "small, unchanged",
         Unit::Seconds,
         15,
-        build("small", &["podman", "buildah"], Some(0.05)),
+        build("small", &["podman", "buildah", "docker"], Some(0.05)),
     )?;
     first.limit = Some(0.01);
     let mut second = in_turn(
         "20,000 files of 200 MB, unchanged",
         Unit::Seconds,
         3,
-        build("large", &["buildah"], Some(0.05)),
+        build("large", &["buildah", "docker"], Some(0.05)),
     )?;
     second.limit = Some(0.1);
-    let touched = build("large", &["buildah"], Some(0.1))
+    let touched = build("large", &["buildah", "docker"], Some(0.1))
         .into_iter()
         .map(|mut contestant| Contestant {
             who: contestant.who,
@@ -206,6 +232,7 @@ pub(super) fn rebuild(world: &World) -> Result<Group> {
         (OURS, "holdall build -q DIR"),
         ("podman", "podman build -q --layers -t bench DIR"),
         ("buildah", "buildah build -q --layers -t bench DIR"),
+        ("docker", "DOCKER_BUILDKIT=0 docker build -q -t bench DIR"),
     ];
     Ok(group(
         "An image built again",

@@ -6,6 +6,7 @@ use crate::measure::{Group, Row};
 use crate::world::World;
 
 mod bundle;
+mod dockerd;
 mod images;
 mod logs;
 mod orphans;
