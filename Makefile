@@ -10,7 +10,8 @@ SHELL := /bin/bash
 BUILD_PACKAGES := gcc libc6-dev
 RUN_PACKAGES   := mmdebstrap debian-archive-keyring
 DEMO_PACKAGES  := curl
-TEST_PACKAGES  := strace busybox-static python3 skopeo umoci docker.io podman buildah crun catatonit
+TEST_PACKAGES  := strace busybox-static python3 skopeo umoci docker.io podman buildah crun catatonit \
+                  qemu-system-x86 e2fsprogs xz-utils
 # What `make bench` measures holdall beside.
 BENCH_PACKAGES := util-linux busybox-static tini dumb-init catatonit crun runc docker.io podman buildah umoci supervisor s6 runit
 

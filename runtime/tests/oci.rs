@@ -19,6 +19,8 @@ mod hostile;
 mod isolation;
 #[path = "oci/lifecycle.rs"]
 mod lifecycle;
+#[path = "oci/limits.rs"]
+mod limits;
 #[path = "oci/requests.rs"]
 mod requests;
 #[path = "oci/steps.rs"]
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
     let tests = [
         isolation::TESTS,
         requests::TESTS,
+        limits::TESTS,
         lifecycle::TESTS,
         hostile::TESTS,
         steps::TESTS,
