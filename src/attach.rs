@@ -26,7 +26,8 @@ pub(crate) fn until_exit(
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let handle = signals.handle();
     let code = thread::scope(|scope| {
-        scope.spawn(|| pass_on(context, record, signals.forever()));
+        let passing = || pass_on(context, record, signals.forever());
+        thread::Builder::new().spawn_scoped(scope, passing)?;
         let code = follow(boxes, record, started, has_command);
         handle.close();
         code

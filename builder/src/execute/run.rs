@@ -8,7 +8,7 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 use holdall_image::{PackedLayer, Tree};
-use holdall_runtime::step::{self, Bind, Exit};
+use holdall_runtime::step::{self, Bind, Exit, StepError};
 
 use super::{Executor, Made};
 use crate::Progress;
@@ -103,7 +103,7 @@ pub(super) fn run(
     let mut tail = VecDeque::new();
     let exit = std::thread::scope(|scope| {
         let (folders, upper, work, targets) = (&folders, &upper, &work, binds.clone());
-        let worker = scope.spawn(move || {
+        let worker = std::thread::Builder::new().spawn_scoped(scope, move || {
             let step = step::Step {
                 layers: folders,
                 upper,
@@ -117,6 +117,10 @@ pub(super) fn run(
             };
             step::run(&step, stop)
         });
+        let worker = match worker {
+            Ok(worker) => worker,
+            Err(error) => return Ok(Err(StepError::Wait(error))),
+        };
         // The output ends with the last process of the step, and our own end
         // of it with the worker.
         let mut line = |line: &str| {

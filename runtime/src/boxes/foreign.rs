@@ -25,17 +25,18 @@ pub(crate) struct ByRuntime<'a> {
 
 impl<'a> ByRuntime<'a> {
     pub(crate) fn wait_for(exec: Exec, record: &'a Record) -> Result<Self, BoxError> {
-        let system = BoxError::system("wait for the program");
-        let (news, done) = UnixStream::pair().map_err(system)?;
+        let system = || BoxError::system("wait for the program");
+        let (news, done) = UnixStream::pair().map_err(system())?;
         // Ended already is fine: there is nobody to signal then.
         let process = sys::pidfd_open(Pid::from_raw(exec.pid))
             .ok()
             .map(Handle::from);
-        let waiting = std::thread::spawn(move || {
+        let wait = move || {
             let code = exec.wait();
             drop(done);
             code
-        });
+        };
+        let waiting = std::thread::Builder::new().spawn(wait).map_err(system())?;
         Ok(Self {
             news,
             waiting: Some(waiting),

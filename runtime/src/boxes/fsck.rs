@@ -59,10 +59,18 @@ impl Boxes {
         let mut seen = Seen::default();
         let boxes = self.store.dirs().boxes();
         for name in names(&boxes)? {
-            if let Ok(id) = name.parse::<BoxId>() {
+            let id = name.parse::<BoxId>().ok();
+            let lost = id.as_ref().is_some_and(|id| {
+                let lost = self.store.is_lost(&name, &self.store.dir(id));
+                matches!(lost, Ok(true))
+            });
+            if lost || is_draft(&name) {
+                // Else somebody is at it.
+                if !is_held(&boxes.join(&name).join("lock"))? {
+                    report.leftovers.push(boxes.join(&name));
+                }
+            } else if let Some(id) = id {
                 seen.boxes.push(self.see(id, images)?);
-            } else if is_draft(&name) && !is_held(&boxes.join(&name).join("lock"))? {
-                report.leftovers.push(boxes.join(&name));
             }
         }
         let runs = [

@@ -2,7 +2,7 @@
 //!
 //! A box is one folder that appears by one rename, so a crash leaves either a
 //! whole box or a draft; drafts and remains of removals are swept by whoever
-//! next makes or removes a box. They are known by the lock their maker holds,
+//! next makes a box or looks for one. They are known by the lock their maker holds,
 //! never by their age.
 //!
 //! ```text
@@ -226,8 +226,12 @@ impl BoxStore {
         Ok(record)
     }
 
+    fn names_lock(&self) -> PathBuf {
+        self.dirs.boxes().join("names.lock")
+    }
+
     fn lock_names(&self) -> Result<Lock, BoxError> {
-        let path = self.dirs.boxes().join("names.lock");
+        let path = self.names_lock();
         Lock::wait(&path).map_err(BoxError::file("lock", &path))
     }
 
@@ -236,16 +240,18 @@ impl BoxStore {
     pub(crate) fn records(&self) -> Result<Vec<Record>, BoxError> {
         let boxes = self.dirs.boxes();
         let mut records = Vec::new();
+        let mut drafts = false;
         for entry in fs::read_dir(&boxes).map_err(BoxError::file("read", &boxes))? {
             let entry = entry.map_err(BoxError::file("read", &boxes))?;
-            let Some(id) = entry
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse().ok())
-            else {
-                continue;
-            };
-            records.extend(self.record(&id)?);
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            drafts |= is_draft(&name);
+            if let Ok(id) = name.parse() {
+                records.extend(self.record(&id)?);
+            }
+        }
+        if drafts {
+            self.sweep_unless_busy();
         }
         records.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
         Ok(records)
@@ -368,10 +374,23 @@ impl BoxStore {
 
     /// Whether a folder is a box that wasn't synced and whose record a power
     /// cut tore.
-    fn is_lost(&self, name: &str, dir: &BoxDir) -> Result<bool, BoxError> {
+    pub(crate) fn is_lost(&self, name: &str, dir: &BoxDir) -> Result<bool, BoxError> {
         match name.parse() {
             Ok(id) if dir.passing().exists() => Ok(self.record(&id)?.is_none()),
             Ok(_) | Err(_) => Ok(false),
+        }
+    }
+
+    /// As [`BoxStore::sweep_drafts`], for who only looks: what can't be removed
+    /// is in nobody's way, and whoever holds the names makes a box and sweeps.
+    fn sweep_unless_busy(&self) {
+        let swept = match Lock::attempt(&self.names_lock()) {
+            Ok(Some(_names)) => self.sweep(),
+            Ok(None) => Ok(()),
+            Err(error) => Err(BoxError::file("lock", self.names_lock())(error)),
+        };
+        if let Err(error) = swept {
+            log::warn!("{}", super::error::chain(&error));
         }
     }
 
@@ -472,6 +491,20 @@ mod tests {
         let mut expected = [format!(".new-{}", at_work.id), format!(".new-{}", other.id)];
         expected.sort();
         assert_eq!(folders(&store), expected);
+    }
+
+    #[test]
+    fn a_look_at_the_boxes_sweeps_what_a_killed_removal_left() {
+        let (_root, store) = store();
+        let dir = store.dirs().boxes().join(".gone-ba9876543210");
+        fs::create_dir_all(dir.join("upper/deep")).expect("made");
+        // Not while a box is being made, which holds the names.
+        let names = store.lock_names().expect("locked");
+        assert_eq!(store.records().expect("listed"), []);
+        assert!(dir.exists());
+        drop(names);
+        assert_eq!(store.records().expect("listed"), []);
+        assert!(!dir.exists());
     }
 
     #[test]

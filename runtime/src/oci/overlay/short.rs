@@ -21,8 +21,12 @@ use crate::sys::NewFs;
 pub(super) fn mount(options: &Options<'_>) -> Result<OwnedFd, OverlayError> {
     // The working directory is the process's: a thread may have its own.
     thread::scope(|scope| {
-        let thread = scope.spawn(|| in_own_directory(options));
+        let thread = thread::Builder::new().spawn_scoped(scope, || in_own_directory(options));
+        let failed = |error: std::io::Error| {
+            plain(error.raw_os_error().map_or(Errno::EAGAIN, Errno::from_raw))
+        };
         thread
+            .map_err(failed)?
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })

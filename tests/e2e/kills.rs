@@ -1,0 +1,200 @@
+//! SIGKILL at any system call of builder, command, runtime, monitor and
+//! keeper: what is left is whole, the next command works, nothing leaks.
+//!
+//! CI takes a few points of each, evenly spread; `make faults` takes every one.
+
+use std::process::Command;
+
+use crate::env::Env;
+use crate::eventually::{LONG, eventually};
+use crate::inject::{self, Ended, Fault, Point, Role};
+use crate::small;
+
+const RUNTIME: Role = Role::Named("holdall-runtime");
+const MONITOR: Role = Role::Named("holdall-monitor");
+const KEEPER: Role = Role::Named("holdall-keeper");
+
+/// A service that would run for ever beside whatever a story does.
+const STEADY: &str = "[service.a]\ncommand = \"sleep 1000\"\n";
+
+/// Points of one story in CI.
+const SAMPLE: u64 = 6;
+
+/// The numbers to try of so many calls: all, or as many as wanted.
+pub(crate) fn points(count: u64, sample: u64) -> Vec<u64> {
+    #[expect(clippy::disallowed_methods, reason = "how `make faults` asks for all")]
+    let wanted = std::env::var_os("HOLDALL_FAULT_POINTS");
+    let wanted = wanted
+        .and_then(|text| text.to_str()?.parse().ok())
+        .unwrap_or(sample)
+        .clamp(1, count.max(1));
+    (0..wanted).map(|n| 1 + n * count / wanted).collect()
+}
+
+/// Kills whoever is in this role at each point of the command that `begin`
+/// gives, and then looks whether `after` works and all is whole.
+fn at_each_call(env: &Env, role: Role, begin: &dyn Fn() -> Command, after: &dyn Fn(&Ended)) {
+    let fault = |at| Point {
+        role,
+        calls: &[],
+        at,
+        fault: Fault::Kill,
+    };
+    let undisturbed = inject::run(&begin(), fault(u64::MAX));
+    let code = undisturbed.status.and_then(|status| status.code());
+    assert_eq!(code, Some(0), "{undisturbed:?}");
+    after(&undisturbed);
+    let points = points(undisturbed.counted, SAMPLE);
+    let mut hit = 0;
+    for at in &points {
+        let ended = inject::run(&begin(), fault(*at));
+        assert!(
+            ended.status.is_some(),
+            "hangs when killed at {at}: {ended:?}"
+        );
+        hit += u64::from(ended.hit.is_some());
+        after(&ended);
+        is_whole(env);
+    }
+    tell(&format!(
+        "{role:?}: {hit} kills of {} tried, in {} calls",
+        points.len(),
+        undisturbed.counted
+    ));
+}
+
+/// What docs/hardening.md counts.
+#[expect(
+    clippy::print_stderr,
+    reason = "the counts are what `make faults` is for"
+)]
+pub(crate) fn tell(line: &str) {
+    eprintln!("faults: {line}");
+}
+
+/// The check says so, and that nothing half-made is left.
+pub(crate) fn is_whole(env: &Env) {
+    let text = env.run(["fsck", "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&text.out).expect("JSON");
+    assert_eq!(json["whole"], true, "{text:?}");
+    assert_eq!(
+        json["leftovers"].as_array().map(Vec::len),
+        Some(0),
+        "{text:?}"
+    );
+}
+
+fn removed(env: &Env) {
+    for id in env.boxes() {
+        // A box that removes itself may be quicker.
+        let ran = env.run(["rm", "-f", &id]);
+        assert!(ran.code == 0 || ran.err.contains("cannot find"), "{ran:?}");
+    }
+}
+
+fn a_killed_build(role: Role) {
+    let env = Env::new();
+    let dir = small::project(&env, "steady", STEADY);
+    let build = || env.command(["build".as_ref(), dir.as_os_str()]);
+    let fresh = || {
+        for folder in ["store", "layers", "cache"] {
+            // There is none before the first.
+            let _none = std::fs::remove_dir_all(env.root().join(folder));
+        }
+        build()
+    };
+    at_each_call(&env, role, &fresh, &|_| {
+        // Half-made things there may be, but nothing is damaged.
+        let _said = env.run(["fsck"]).ok();
+        let _built = env.run(["build".as_ref(), dir.as_os_str()]).ok();
+        let images = env.run(["images"]).ok();
+        assert!(images.contains("steady"), "{images}");
+    });
+}
+
+#[test]
+fn a_builder_killed_at_any_call_leaves_a_store_that_is_whole() {
+    a_killed_build(Role::Command);
+}
+
+#[test]
+fn a_runtime_killed_at_any_call_of_a_build_step_leaves_a_store_that_is_whole() {
+    a_killed_build(RUNTIME);
+}
+
+fn a_killed_run(role: Role) {
+    let env = Env::new();
+    small::build(&env, "steady", STEADY);
+    let run = || env.command(["run", "--rm", "steady", "true"]);
+    at_each_call(&env, role, &run, &|_| {
+        let _ran = env.run(["run", "--rm", "steady", "true"]).ok();
+        removed(&env);
+        until_minders_end(&env);
+    });
+}
+
+/// A box is gone a moment before those who minded it are.
+fn until_minders_end(env: &Env) {
+    eventually("no box has a run folder", LONG, || {
+        let left = ["run/boxes", "run/runtime"].iter().flat_map(|folder| {
+            let entries = std::fs::read_dir(env.root().join(folder));
+            entries.into_iter().flatten().flatten()
+        });
+        let left: Vec<_> = left.map(|entry| entry.path()).collect();
+        if left.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{left:?}"))
+        }
+    });
+}
+
+#[test]
+fn a_command_killed_at_any_call_of_a_run_leaves_nothing_that_the_next_trips_over() {
+    a_killed_run(Role::Command);
+}
+
+#[test]
+fn a_runtime_killed_at_any_call_of_a_run_leaves_nothing_that_the_next_trips_over() {
+    a_killed_run(RUNTIME);
+}
+
+#[test]
+fn a_monitor_killed_at_any_call_of_a_run_leaves_nothing_that_the_next_trips_over() {
+    a_killed_run(MONITOR);
+}
+
+#[test]
+fn a_keeper_killed_at_any_call_of_a_run_leaves_nothing_that_the_next_trips_over() {
+    a_killed_run(KEEPER);
+}
+
+/// Of a verb that ends a box: killed, and asked again.
+fn a_killed_end(verb: &'static [&'static str]) {
+    let env = Env::new();
+    small::build(&env, "steady", STEADY);
+    let end = || {
+        removed(&env);
+        let _name = env.run(["run", "-d", "--name", "one", "steady"]).ok();
+        env.command(verb.iter().chain(&["one"]))
+    };
+    at_each_call(&env, Role::Command, &end, &|_| {
+        let again = env.run(verb.iter().chain(&["one"]));
+        assert!(
+            again.code == 0 || again.err.contains("cannot find"),
+            "{again:?}"
+        );
+        removed(&env);
+        until_minders_end(&env);
+    });
+}
+
+#[test]
+fn a_stop_killed_at_any_call_is_done_by_the_next() {
+    a_killed_end(&["stop"]);
+}
+
+#[test]
+fn a_removal_killed_at_any_call_is_done_by_the_next() {
+    a_killed_end(&["rm", "-f"]);
+}
