@@ -15,7 +15,7 @@ TEST_PACKAGES  := strace busybox-static python3 skopeo umoci docker.io podman bu
 # What `make bench` measures holdall beside.
 BENCH_PACKAGES := util-linux busybox-static tini dumb-init catatonit crun runc docker.io podman buildah umoci supervisor s6 runit
 
-.PHONY: help demo test check deny mutants bench build setup setup-test clean
+.PHONY: help demo test faults check deny mutants bench build setup setup-test clean
 
 help:
 	@sed -n '1,4s/^# \{0,1\}//p' Makefile
@@ -50,6 +50,12 @@ demo: build
 test: setup-test
 	cargo test --doc -p holdall-protocol --locked --quiet
 	cargo nextest run --workspace --locked
+
+# Kills and failures at every system call of a build and a run, of which CI
+# tries a few. Takes hours; `make faults POINTS=60` tries so many of each.
+POINTS ?= 1000000
+faults: setup-test
+	HOLDALL_FAULT_POINTS=$(POINTS) cargo nextest run --locked -p holdall --run-ignored all --no-fail-fast --success-output immediate -E 'test(/^(kills|failures)::/)'
 
 # The gate in front of the tests: format, lints, documentation.
 check: setup
