@@ -15,7 +15,7 @@ TEST_PACKAGES  := strace busybox-static python3 skopeo umoci docker.io podman bu
 # What `make bench` measures holdall beside.
 BENCH_PACKAGES := util-linux busybox-static tini dumb-init catatonit crun runc docker.io podman buildah umoci supervisor s6 runit
 
-.PHONY: help demo test faults check deny mutants bench build setup setup-test clean
+.PHONY: help demo test faults check deny mutants bench build setup setup-test soak clean
 
 help:
 	@sed -n '1,4s/^# \{0,1\}//p' Makefile
@@ -82,6 +82,11 @@ bench: build
 	@$(call install,$(BENCH_PACKAGES))
 	cargo build -p holdall-init --profile init --locked --quiet
 	cargo run --release --locked --quiet -p holdall-bench -- $(ONLY)
+
+# Random boxes through random deeds, for a long time, without one promise of
+# the init's core broken.
+soak: setup
+	PROPTEST_CASES=$(or $(CASES),200000) cargo test --release --locked -p holdall-supervise --test simulated properties
 
 clean:
 	cargo clean

@@ -347,3 +347,6 @@ impl Instance {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -274,8 +274,18 @@ fn times() -> impl Strategy<Value = u64> {
     prop_oneof![0_u64..3, 0_u64..2000, 0_u64..60_000]
 }
 
+/// So many cases, or as many as PROPTEST_CASES says where that is more (`make
+/// soak`).
+fn cases(least: u32) -> ProptestConfig {
+    let config = ProptestConfig::default();
+    ProptestConfig {
+        cases: config.cases.max(least),
+        ..config
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
+    #![proptest_config(cases(1500))]
 
     #[test]
     fn any_box_through_any_deeds_keeps_every_promise(
@@ -402,7 +412,7 @@ fn nonsense() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
+    #![proptest_config(cases(3000))]
 
     #[test]
     fn nonsense_in_any_order_neither_panics_nor_storms_nor_hangs(
