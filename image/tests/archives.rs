@@ -343,6 +343,7 @@ fn refusal(tar: Tar) -> String {
         listing(&room.dir.path().join("store/tmp")),
         Vec::<String>::new()
     );
+    room.canary.check();
     text
 }
 

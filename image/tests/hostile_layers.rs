@@ -776,6 +776,7 @@ fn a_bomb_stops_within_its_bounds() {
         listing(&room.dir.path().join("store/blobs")),
         ["sha256 dir"]
     );
+    room.canary.check();
     let status = fs::read_to_string("/proc/self/status").expect("status");
     let peak = status
         .lines()

@@ -81,6 +81,43 @@ fn two_services_on_one_port_clash() {
 }
 
 #[test]
+fn a_holdall_toml_of_a_megabyte_is_checked_or_refused_in_a_few_lines() {
+    const MEGABYTE: usize = 1 << 20;
+    let env = Env::new();
+    let check = |name: &str, text: &str| {
+        let dir = env.project(name, text);
+        env.run(["check".as_ref(), dir.as_os_str()])
+    };
+    let head = "name = \"big\"\n[image]\nfrom = \"scratch\"\n";
+    // One service in a megabyte of comment: nothing is wrong with it.
+    let comment = format!("# {}\n", "x".repeat(MEGABYTE));
+    let service = "[service.a]\ncommand = \"/init version\"\n";
+    let ran = check("comment", &format!("{comment}{head}{service}"));
+    assert_eq!(ran.ok(), "ok\n");
+    for (name, text) in [
+        ("brackets", "[".repeat(MEGABYTE)),
+        ("equals", "=".repeat(MEGABYTE)),
+        (
+            "dots",
+            format!("{head}{}a = 1\n", "a.".repeat(MEGABYTE / 2)),
+        ),
+        ("word", format!("{head}{} = 1\n", "k".repeat(MEGABYTE))),
+        (
+            "services",
+            (0..MEGABYTE / 30).fold(head.to_owned(), |text, at| {
+                text + &format!("[service.s{at}]\ncomand = \"x\"\n")
+            }),
+        ),
+        ("noise", "\u{1}é\u{feff}".repeat(MEGABYTE / 6)),
+        ("long", "#".repeat(5 * MEGABYTE)),
+    ] {
+        let err = check(name, &text).fails(1);
+        assert!(err.contains("holdall.toml:"), "{name}: {err:.300}");
+        assert!(err.len() < 40_000, "{name}: {} bytes are said", err.len());
+    }
+}
+
+#[test]
 fn a_malformed_reference_is_refused_where_it_is_given() {
     let env = Env::new();
     let err = env.run(["build", "-t", "Shop:one:two", "."]).fails(2);

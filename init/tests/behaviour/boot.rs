@@ -197,3 +197,38 @@ fn it_sleeps_when_nothing_happens_and_stays_small() {
     });
     assert_eq!(init.stop(), Some(0));
 }
+
+#[test]
+fn services_of_a_megabyte_are_read_or_refused_in_a_few_lines() {
+    const MEGABYTE: usize = 1 << 20;
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("holdall.toml");
+    let check = |text: &str| {
+        std::fs::write(&file, text).expect("write");
+        Command::new(INIT)
+            .args(["check", "--config"])
+            .arg(&file)
+            .output()
+            .expect("start")
+    };
+    let many: String = (0..MEGABYTE / 40)
+        .map(|at| format!("[service.s{at}]\ncommand = 'sleep 1000'\n"))
+        .collect();
+    let output = check(&many);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    for text in [
+        "[".repeat(MEGABYTE),
+        many.replace("command", "comand"),
+        format!("{}a = 1", "a.".repeat(MEGABYTE / 2)),
+        "#".repeat(5 * MEGABYTE),
+        "\0".repeat(MEGABYTE),
+    ] {
+        let output = check(&text);
+        assert_eq!(output.status.code(), Some(1));
+        let said = said(&output);
+        assert!(
+            said.contains("holdall.toml") && said.len() < 40_000,
+            "{said:.300}"
+        );
+    }
+}

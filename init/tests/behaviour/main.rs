@@ -4,6 +4,7 @@
 mod boot;
 mod child;
 mod control;
+mod crowd;
 mod exec;
 mod foreground;
 mod given;

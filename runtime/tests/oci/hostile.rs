@@ -1,8 +1,8 @@
 //! Images and callers that want out. Named after the holes of others.
 
 use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::path::{Path, PathBuf};
 
 use holdall_runtime::oci::spec::Root;
 
@@ -40,6 +40,10 @@ pub(crate) const TESTS: &[Test] = &[
         "CVE-2024-45310: mount points behind links are made inside",
         mount_point_link,
     ),
+    (
+        "/dev, /proc and /sys that are all links write nothing outside",
+        all_links,
+    ),
     ("a mount over the root itself is refused", over_root),
     ("a root that isn't there is said by its path", no_root),
     (
@@ -49,10 +53,53 @@ pub(crate) const TESTS: &[Test] = &[
     ("what isn't built is refused by name", not_built),
 ];
 
-fn victim(bundle: &Bundle) -> std::path::PathBuf {
-    let victim = bundle.dir.path().join("victim");
-    fs::create_dir(&victim).unwrap();
-    victim
+/// A folder of the host with a file in it, both of which must stay as they are:
+/// bytes, mode, owner, links and times, and nothing beside them.
+struct Victim {
+    path: PathBuf,
+    before: String,
+}
+
+impl Victim {
+    fn new(bundle: &Bundle) -> Self {
+        let path = bundle.dir.path().join("victim");
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("canary"), "alive").unwrap();
+        let mut victim = Self {
+            path,
+            before: String::new(),
+        };
+        victim.before = victim.state();
+        victim
+    }
+
+    fn state(&self) -> String {
+        let mut state: String = [&self.path, &self.path.join("canary")]
+            .map(|path| {
+                let meta = fs::symlink_metadata(path).unwrap();
+                format!(
+                    "{} {:o} {}:{} {} {}.{} {}.{}\n",
+                    meta.ino(),
+                    meta.mode(),
+                    meta.uid(),
+                    meta.gid(),
+                    meta.nlink(),
+                    meta.mtime(),
+                    meta.mtime_nsec(),
+                    meta.ctime(),
+                    meta.ctime_nsec(),
+                )
+            })
+            .concat();
+        for entry in fs::read_dir(&self.path).unwrap() {
+            state += &entry.unwrap().file_name().to_string_lossy();
+        }
+        state + &fs::read_to_string(self.path.join("canary")).unwrap()
+    }
+
+    fn assert_untouched(&self) {
+        assert_eq!(self.state(), self.before);
+    }
 }
 
 fn link(bundle: &Bundle, name: &str, target: &Path) {
@@ -60,26 +107,22 @@ fn link(bundle: &Bundle, name: &str, target: &Path) {
     symlink(target, bundle.rootfs().join(name)).unwrap();
 }
 
-fn assert_empty(path: &Path) {
-    assert_eq!(fs::read_dir(path).unwrap().count(), 0);
-}
-
 fn dev_link() {
     let mut bundle = Bundle::new();
-    let victim = victim(&bundle);
-    link(&bundle, "dev", &victim);
+    let victim = Victim::new(&bundle);
+    link(&bundle, "dev", &victim.path);
     let text = bundle.program(&["true"]).refusal();
     assert!(
         text.contains("at /dev: it is no real directory in the image"),
         "{text}"
     );
-    assert_empty(&victim);
+    victim.assert_untouched();
 }
 
 fn dev_link_unmounted() {
     let mut bundle = Bundle::new();
-    let victim = victim(&bundle);
-    link(&bundle, "dev", &victim);
+    let victim = Victim::new(&bundle);
+    link(&bundle, "dev", &victim.path);
     bundle
         .spec
         .mounts
@@ -89,27 +132,53 @@ fn dev_link_unmounted() {
         text.contains("at /dev: it is no real directory in the image"),
         "{text}"
     );
-    assert_empty(&victim);
+    victim.assert_untouched();
 }
 
 fn proc_link() {
-    let mut bundle = Bundle::new();
-    link(&bundle, "proc", Path::new("tmp"));
-    let text = bundle.program(&["true"]).refusal();
-    assert!(
-        text.contains("at /proc: it is no real directory in the image"),
-        "{text}"
-    );
+    kernel_tree_link("proc");
 }
 
 fn sys_link() {
+    kernel_tree_link("sys");
+}
+
+/// A link to a folder of the host by its path there, and to ones that are in
+/// the image as well.
+fn kernel_tree_link(name: &str) {
+    for target in [None, Some("/tmp"), Some("tmp"), Some(".")] {
+        let mut bundle = Bundle::new();
+        let victim = Victim::new(&bundle);
+        let target = target.map_or_else(|| victim.path.clone(), PathBuf::from);
+        link(&bundle, name, &target);
+        let text = bundle.program(&["true"]).refusal();
+        assert!(
+            text.contains(&format!("at /{name}: it is no real directory in the image")),
+            "{}: {text}",
+            target.display()
+        );
+        victim.assert_untouched();
+    }
+}
+
+fn all_links() {
     let mut bundle = Bundle::new();
-    link(&bundle, "sys", Path::new("/tmp"));
-    let text = bundle.program(&["true"]).refusal();
-    assert!(
-        text.contains("at /sys: it is no real directory in the image"),
-        "{text}"
-    );
+    let victim = Victim::new(&bundle);
+    for name in ["dev", "proc", "sys"] {
+        link(&bundle, name, &victim.path);
+    }
+    for readonly in [false, true] {
+        bundle.spec.root = Some(Root {
+            path: "rootfs".into(),
+            readonly,
+        });
+        let text = bundle.program(&["true"]).refusal();
+        assert!(
+            text.contains("it is no real directory in the image"),
+            "{text}"
+        );
+        victim.assert_untouched();
+    }
 }
 
 fn over_proc() {
@@ -215,8 +284,8 @@ fn sealed() {
 
 fn mount_point_link() {
     let mut bundle = Bundle::new();
-    let victim = victim(&bundle);
-    symlink(&victim, bundle.rootfs().join("data")).unwrap();
+    let victim = Victim::new(&bundle);
+    symlink(&victim.path, bundle.rootfs().join("data")).unwrap();
     bundle
         .spec
         .mounts
@@ -225,7 +294,7 @@ fn mount_point_link() {
         .script("ls /data/a; test -e /data/a/b/passwd && echo mounted")
         .printed();
     assert_eq!(text, "b\nmounted\n");
-    assert_empty(&victim);
+    victim.assert_untouched();
 }
 
 fn over_root() {
