@@ -74,10 +74,11 @@ impl Mirror {
 
 /// Address and release of every enabled source for packages, in either of
 /// apt's two formats.
-fn sources_of(text: &str) -> Vec<(String, String)> {
+pub(crate) fn sources_of(text: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for line in text.lines() {
-        let mut words = line.split_ascii_whitespace().peekable();
+        // As apt splits it: at a vertical tab too.
+        let mut words = line.split_whitespace().peekable();
         if words.next() != Some("deb") {
             continue;
         }
@@ -117,6 +118,13 @@ fn sources_of(text: &str) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_vertical_tab_ends_a_word_as_it_does_for_apt() {
+        // Found by fuzzing.
+        let found = sources_of("deb http://one\u{b}bookworm main\n");
+        assert_eq!(found, [("http://one".to_owned(), "bookworm".to_owned())]);
+    }
 
     #[test]
     fn both_formats_of_apt_are_read() {

@@ -247,14 +247,18 @@ impl FromStr for Reference {
 
 /// Docker's rule: the part before the first slash is a registry if it has a
 /// dot, a port or an upper-case letter, or is `localhost`.
+fn is_host(first: &str) -> bool {
+    first.contains(['.', ':', '['])
+        || first == "localhost"
+        || first.bytes().any(|byte| byte.is_ascii_uppercase())
+}
+
+/// The registry, where the name begins with one, and the rest.
 fn split_registry(text: &str, name: &str) -> Result<(Option<String>, String), ReferenceError> {
     let Some((first, rest)) = name.split_once('/') else {
         return Ok((None, name.to_owned()));
     };
-    let is_host = first.contains(['.', ':', '['])
-        || first == "localhost"
-        || first.bytes().any(|byte| byte.is_ascii_uppercase());
-    if !is_host {
+    if !is_host(first) {
         return Ok((None, name.to_owned()));
     }
     if !is_registry(first) {
@@ -337,13 +341,23 @@ fn is_tag(tag: &str) -> bool {
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.registry == DEFAULT_REGISTRY {
-            // A short form that would read as a registry keeps its own.
             let short = self
                 .repository
                 .strip_prefix(OFFICIAL)
                 .filter(|name| !name.contains('/'))
                 .unwrap_or(&self.repository);
-            f.write_str(short)?;
+            // A short form that would be read as another registry's, or as an
+            // id, keeps its own.
+            let bare = self.tag.is_none() && self.digest.is_none();
+            if short
+                .split_once('/')
+                .is_some_and(|(first, _)| is_host(first))
+                || (bare && Digest::from_hex(short).is_ok())
+            {
+                write!(f, "{DEFAULT_REGISTRY}/{}", self.repository)?;
+            } else {
+                f.write_str(short)?;
+            }
         } else {
             write!(f, "{}/{}", self.registry, self.repository)?;
         }

@@ -31,6 +31,21 @@ fn digests_are_strict() {
 }
 
 #[test]
+fn a_name_is_never_shown_as_another_registrys_or_as_an_id() {
+    // Found by fuzzing: shown as `lib.rary/debian`, it was pulled from there.
+    let hex = Digest::of(b"x").hex();
+    for text in [
+        "docker.io/lib.rary/debian",
+        "docker.io/localhost/debian:1",
+        &format!("docker.io/library/{hex}"),
+    ] {
+        let name: Reference = text.parse().expect("a name");
+        assert_eq!(name.to_string(), text);
+        assert_eq!(name.to_string().parse(), Ok(name));
+    }
+}
+
+#[test]
 fn names_are_read_as_docker_reads_them() {
     let hex = Digest::of(b"x").hex();
     let digest = format!("sha256:{hex}");
