@@ -12,10 +12,12 @@ RUN_PACKAGES   := mmdebstrap debian-archive-keyring
 DEMO_PACKAGES  := curl
 TEST_PACKAGES  := strace busybox-static python3 skopeo umoci docker.io podman buildah crun catatonit \
                   qemu-system-x86 e2fsprogs xz-utils
+# libFuzzer is C++.
+FUZZ_PACKAGES  := g++
 # What `make bench` measures holdall beside.
 BENCH_PACKAGES := util-linux busybox-static tini dumb-init catatonit crun runc docker.io podman buildah umoci supervisor s6 runit
 
-.PHONY: help demo test faults check deny mutants bench build setup setup-test soak clean
+.PHONY: help demo test faults check deny mutants fuzz bench build setup setup-test soak clean
 
 help:
 	@sed -n '1,4s/^# \{0,1\}//p' Makefile
@@ -75,6 +77,14 @@ deny:
 mutants: setup-test
 	@cargo mutants --version >/dev/null 2>&1 || cargo install --locked cargo-mutants
 	nice -n 15 cargo mutants --workspace --output target $(foreach part,$(ONLY),--re '^$(part)')
+
+# Hostile bytes into every reader of them, FUZZ_SECONDS each; see fuzz/run.
+# `make fuzz ONLY="layer frames"` takes only these.
+FUZZ_SECONDS ?= 300
+fuzz: setup
+	@$(call install,$(FUZZ_PACKAGES))
+	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
+	fuzz/run $(FUZZ_SECONDS) $(ONLY)
 
 # The same work beside the peers, into docs/benchmarks.md. Asserts nothing.
 # `make bench ONLY="bundle logs"` measures only these again.

@@ -4,7 +4,7 @@
 //! It reports what is certainly wrong. What can't be known here (a command
 //! that a volume brings, a library that a program finds by itself) is not.
 
-mod elf;
+pub(crate) mod elf;
 mod program;
 
 use std::fmt;

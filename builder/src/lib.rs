@@ -27,6 +27,8 @@ mod diff;
 mod error;
 mod execute;
 pub mod fsck;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod host;
 mod inspect;
 mod layer;

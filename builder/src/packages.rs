@@ -233,7 +233,7 @@ fn is_proxy(setting: &str) -> bool {
 }
 
 /// What `apt-get --print-uris` prints: `'URL' FILE SIZE SHA256:HEX`.
-fn parse_uris(text: &str) -> Vec<Package> {
+pub(crate) fn parse_uris(text: &str) -> Vec<Package> {
     let line = |line: &str| {
         let (url, rest) = line.strip_prefix('\'')?.split_once("' ")?;
         let mut words = rest.split_ascii_whitespace();

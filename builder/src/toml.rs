@@ -88,14 +88,17 @@ fn read_bounded(path: &Path) -> io::Result<String> {
 
 /// What a text describes.
 #[derive(Debug)]
-struct Described {
+pub(crate) struct Described {
     image: Image,
-    manifest: Manifest,
+    pub(crate) manifest: Manifest,
     places: Places,
 }
 
 /// Reads a text: every error of both readers, in the order of the file.
-fn describe(text: &str, dockerfile: &Path) -> Result<Described, Vec<diagnostic::Diagnostic>> {
+pub(crate) fn describe(
+    text: &str,
+    dockerfile: &Path,
+) -> Result<Described, Vec<diagnostic::Diagnostic>> {
     let document = decode::parse(text)?;
     let mut problems = decode::Problems::default();
     let mut root = document.root();

@@ -12,6 +12,8 @@ pub mod archive;
 pub mod compress;
 pub mod digest;
 pub mod document;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod layer;
 pub mod reference;
 pub mod root;

@@ -44,6 +44,8 @@ pub use blob::{BlobWriter, VerifiedReader};
 pub(crate) use error::space_hint;
 pub use error::{BlobMismatch, StoreError};
 pub use gc::Freed;
+#[cfg(feature = "fuzzing")]
+pub(crate) use layers::unpack_coded;
 
 /// Content of `oci-layout`.
 pub(crate) const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;

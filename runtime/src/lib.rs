@@ -15,6 +15,8 @@ mod cli;
 mod clock;
 pub mod control;
 pub mod dirs;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod oci;
 pub mod ports;
 mod process;

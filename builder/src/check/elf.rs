@@ -12,13 +12,13 @@ use std::path::PathBuf;
 
 /// What an ELF file needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Elf {
+pub(crate) struct Elf {
     /// PT_INTERP: the loader; none for a static program or a library.
-    pub(super) interpreter: Option<PathBuf>,
+    pub(crate) interpreter: Option<PathBuf>,
     /// DT_NEEDED.
-    pub(super) needed: Vec<PathBuf>,
+    pub(crate) needed: Vec<PathBuf>,
     /// DT_RPATH and DT_RUNPATH, split at their colons.
-    pub(super) search: Vec<String>,
+    pub(crate) search: Vec<String>,
 }
 
 /// The most program headers, entries and bytes of names that are read; real
@@ -48,7 +48,7 @@ struct Segment {
 
 /// Reads a 64-bit little-endian ELF file, the kind that both architectures
 /// have; none where it is anything else.
-pub(super) fn read(file: &File) -> Option<Elf> {
+pub(crate) fn read(file: &File) -> Option<Elf> {
     let head: [u8; 64] = bytes(file, 0)?;
     if head.get(..6)? != b"\x7fELF\x02\x01" {
         return None;

@@ -243,7 +243,7 @@ impl Store {
 
 /// Unpacks all of a stream, and gives the digest of what was compressed in it.
 /// What follows the tar's end mark belongs to the digests too.
-fn unpack_coded(
+pub(crate) fn unpack_coded(
     coding: Coding,
     mut input: impl Read,
     root: &RootDir,

@@ -26,7 +26,7 @@ pub mod fsck;
 mod keeper;
 mod launch;
 mod layers;
-mod lines;
+pub(crate) mod lines;
 mod lock;
 mod logfile;
 mod logs;

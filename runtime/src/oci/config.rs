@@ -40,6 +40,11 @@ impl Config {
             path: path.to_owned(),
             source,
         })?;
+        Self::parse(path, text)
+    }
+
+    /// Checks the text of one; `path` is for the words of an error.
+    pub(crate) fn parse(path: &Path, text: Vec<u8>) -> Result<Self, CreateError> {
         let syntax = |source| CreateError::Syntax {
             path: path.to_owned(),
             source,

@@ -20,7 +20,7 @@ mod hooks;
 pub(crate) mod lifecycle;
 mod mounts;
 pub mod overlay;
-mod plan;
+pub(crate) mod plan;
 mod prepare;
 mod privileges;
 mod program;

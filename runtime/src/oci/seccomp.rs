@@ -91,12 +91,13 @@ impl Filter {
 
     /// Loads it; with a listener's descriptor if a flag asks for one.
     pub(crate) fn load(&self) -> nix::Result<Option<OwnedFd>> {
-        let program: Vec<libc::sock_filter> = self
-            .program
-            .iter()
-            .map(|instruction| instruction.raw())
-            .collect();
+        let program: Vec<libc::sock_filter> = self.instructions().collect();
         sys::load_filter(&program, self.flags)
+    }
+
+    /// As the kernel takes them.
+    pub(crate) fn instructions(&self) -> impl Iterator<Item = libc::sock_filter> {
+        self.program.iter().map(|instruction| instruction.raw())
     }
 }
 
