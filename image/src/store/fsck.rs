@@ -1,7 +1,7 @@
 //! Whether a store is whole.
 //!
-//! [`survey`] looks at everything and decides nothing; [`verdict`] decides and
-//! looks at nothing. [`compare`] is the long look at one unpacked layer.
+//! `survey` looks at everything and decides nothing; `verdict` decides and
+//! looks at nothing. `compare` is the long look at one unpacked layer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

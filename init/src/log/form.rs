@@ -95,7 +95,7 @@ pub(crate) fn prefixed(
     out.push(b'\n');
 }
 
-/// One line for programs: a [`LogRecord`], without building one.
+/// One line for programs: a [`LogRecord`](holdall_protocol::log::LogRecord), without building one.
 pub(crate) fn json(out: &mut Vec<u8>, origin: &Origin, service: Option<&ServiceName>, text: &[u8]) {
     let start = out.len();
     out.extend_from_slice(format!("{{\"time\":{}", origin.time).as_bytes());

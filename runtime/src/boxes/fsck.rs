@@ -1,5 +1,5 @@
 //! Whether the boxes are whole: what is seen of each here, what that means in
-//! [`verdict`], which is pure.
+//! `verdict`, which is pure.
 //!
 //! A check looks after no box: what every other command would repair on its
 //! way is told here, and stays as it is.

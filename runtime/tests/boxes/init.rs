@@ -127,6 +127,8 @@ fn each_services_lines_are_its_own() {
     let world = World::new();
     let record = world.create(shop(&world, &[]));
     drop(world.start(&record.id));
+    // app waits until db has started, not until it has spoken.
+    world.wait_for_line(&record.id, "db up");
     world.wait_for_line(&record.id, "app up");
     let of = |service: &str| {
         let mut lines = BTreeSet::new();
