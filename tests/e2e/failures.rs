@@ -186,13 +186,11 @@ fn a_run_whose_calls_fail_says_so_and_the_next_works() {
 }
 
 #[test]
-#[ignore = "an open fault, in docs/hardening.md: a runtime that can't report leaves its clone behind"]
 fn a_runtime_whose_calls_fail_says_so_and_the_next_run_works() {
     a_failing_run(Role::Named("holdall-runtime"));
 }
 
 #[test]
-#[ignore = "an open fault, in docs/hardening.md: a monitor whose fsync fails can leave `run` waiting"]
 fn a_monitor_whose_calls_fail_says_so_and_the_next_run_works() {
     a_failing_run(Role::Named("holdall-monitor"));
 }

@@ -75,15 +75,16 @@ impl Boxes {
                 other => other?,
             };
             // Somebody may have started it just before the lock.
-            let life = self.store.life(id)?;
-            if matches!(life, Some(Life::Running(run)) if run.process.is_alive()) {
+            if self.is_alive(id)? {
                 continue;
             }
-            let guard = self.store.dir(id).guard();
-            let guard = match Lock::wait(&guard) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-                other => other.map_err(BoxError::file("lock", &guard))?,
+            let (lock, guard) = match self.store.guard(&record, lock) {
+                Err(BoxError::NotFound { .. }) => return Ok(()),
+                other => other?,
             };
+            if self.is_alive(id)? {
+                continue;
+            }
             if self.store.has_remains(id) {
                 super::bury::clear(&self.store, id)?;
             }
@@ -91,6 +92,12 @@ impl Boxes {
             drop(guard);
             return removed;
         }
+    }
+
+    /// Whether the box's first process is there, whoever minds it.
+    pub(super) fn is_alive(&self, id: &BoxId) -> Result<bool, BoxError> {
+        let life = self.store.life(id)?;
+        Ok(matches!(life, Some(Life::Running(run)) if run.process.is_alive()))
     }
 
     /// Waits for a box's end; its exit code. At once where it has ended.

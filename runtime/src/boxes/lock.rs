@@ -2,6 +2,14 @@
 //!
 //! They belong to an open file description (`F_OFD_SETLK`), so a descriptor
 //! passed to another process shares the lock, and a crash releases it.
+//!
+//! A box has two. Its monitor has the `guard` from its first moment on, and at
+//! the end of a box that is to be removed waits for the `lock`. So of such a box
+//! the order is guard, then lock: who has the lock and finds the guard held lets
+//! go of the lock, waits for the guard, and takes the lock again
+//! ([`BoxStore::guard`](super::store::BoxStore::guard)). The monitor of any
+//! other box never takes the lock; there the lock is kept while the guard is
+//! waited for, so that nobody starts the box meanwhile.
 
 use std::fs::{File, OpenOptions};
 use std::io;

@@ -118,13 +118,24 @@ impl Boxes {
     /// # Errors
     /// Every reason why it doesn't run; nothing of the attempt is left then.
     pub fn start(&self, id: &BoxId) -> Result<Started, BoxError> {
-        let lock = self.store.lock(id)?;
-        let record = self.record(id)?;
-        self.care(&record, &lock)?;
-        if self.look(&record)?.is_running() {
-            return Ok(Started::already(self.process(&record)?));
+        loop {
+            let lock = self.store.lock(id)?;
+            let record = self.record(id)?;
+            self.care(&record, &lock)?;
+            if self.look(&record)?.is_running() {
+                return Ok(Started::already(self.process(&record)?));
+            }
+            let (lock, guard) = self.store.guard(&record, lock)?;
+            // Somebody may have started it while the lock was let go of.
+            if self.is_alive(id)? {
+                continue;
+            }
+            // Whoever minded the last run may have been killed in clearing
+            // away, and what was to be removed at its end isn't started again.
+            self.sweep(&record, self.store.life(id)?.is_some(), &lock)?;
+            let images = self.images(&record.image_name)?;
+            return start::start(&self.store, &images, &record, guard);
         }
-        start::start(&self.store, &self.images(&record.image_name)?, &record)
     }
 
     /// The box of this name, or whose id begins so.

@@ -276,7 +276,7 @@ impl Monitor {
         let code = self.reaper.exit_code(&self.process);
         pump.finish();
         // Before the end can be seen: nobody may start a box again that is
-        // about to be removed.
+        // about to be removed. The guard is held, so this is in order.
         let lock = match self.orders.remove {
             true => Some(self.store.lock(&self.orders.id)?),
             false => None,

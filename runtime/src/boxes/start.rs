@@ -72,19 +72,16 @@ impl Started {
     }
 }
 
-/// Starts a box that doesn't run; the caller holds its lock.
+/// Starts a box that doesn't run and of whose last run nothing is left; the
+/// caller holds its lock, and gives the guard away.
 pub(crate) fn start(
     store: &BoxStore,
     images: &Store,
     record: &Record,
+    guard: Lock,
 ) -> Result<Started, BoxError> {
     let id = &record.id;
     let dir = store.dir(id);
-    // Until whoever minded its last run has cleared away.
-    let guard = Lock::wait(&dir.guard()).map_err(BoxError::file("lock", dir.guard()))?;
-    if store.has_remains(id) {
-        clear(store, id)?;
-    }
     let layers = layers::of_record(images, record)?;
     let account = bundle::account(store, record, &layers)?;
     let (upper, work) = (dir.upper(), dir.work());

@@ -342,6 +342,24 @@ impl BoxStore {
         Lock::attempt(&path).map_err(|error| not_locked(id, &path, error))
     }
 
+    /// Takes the guard of a box that has ended and whose lock the caller holds,
+    /// once whoever minded its last run has cleared away. For a box that is
+    /// removed at its end the lock may have been another's meanwhile: see
+    /// [`super::lock`] for the order.
+    pub(crate) fn guard(&self, record: &Record, lock: Lock) -> Result<(Lock, Lock), BoxError> {
+        let path = self.dir(&record.id).guard();
+        let failed = |error| not_locked(&record.id, &path, error);
+        if !record.remove {
+            return Ok((lock, Lock::wait(&path).map_err(failed)?));
+        }
+        if let Some(guard) = Lock::attempt(&path).map_err(failed)? {
+            return Ok((lock, guard));
+        }
+        drop(lock);
+        let guard = Lock::wait(&path).map_err(failed)?;
+        Ok((self.lock(&record.id)?, guard))
+    }
+
     /// Removes a box that doesn't run and whose lock the caller holds: it is
     /// gone by one rename, its files after that. That it is gone already is no
     /// error.

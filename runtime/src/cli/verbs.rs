@@ -69,9 +69,11 @@ pub(super) fn run(arguments: Arguments) -> u8 {
         Ok(code) => code,
         Err(error) => {
             let (message, code) = (describe_error(&error), error.exit_code());
-            if reports.is_heard() {
-                reports.send(&Report::Failed { message, code });
-            } else {
+            let said = Report::Failed {
+                message: message.clone(),
+                code,
+            };
+            if !reports.is_heard() || reports.send(&said).is_err() {
                 log::error!("{message}");
             }
             code

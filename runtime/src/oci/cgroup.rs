@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::plan::CgroupMount;
-use super::spec::Resources;
+use super::spec::{DeviceRule, Resources};
 use crate::sys;
 
 mod devices;
@@ -79,78 +79,76 @@ pub(crate) struct V1Member {
     pub(crate) path: PathBuf,
 }
 
-/// Makes a container's cgroups and sets its limits. Undone on failure.
-pub(crate) fn create(
+/// The cgroups that a container will have. Nothing is made yet, so that they
+/// can be written down first: a cgroup that nobody knows of stays for good.
+pub(crate) fn plan(
     layout: &Layout,
     wanted: &str,
     resources: Option<&Resources>,
 ) -> Result<Membership, CgroupError> {
     let relative = check_path(wanted)?;
-    let mut membership = Membership::default();
-    match fill(layout, &relative, resources, &mut membership) {
-        Ok(()) => Ok(membership),
-        Err(error) => {
-            if let Err(second) = membership.remove() {
-                log::warn!("{}", super::apply::chain(&second));
-            }
-            Err(error)
-        }
-    }
-}
-
-fn fill(
-    layout: &Layout,
-    relative: &Path,
-    resources: Option<&Resources>,
-    membership: &mut Membership,
-) -> Result<(), CgroupError> {
     let limits = limits::of(resources);
-    let rules = resources.map_or(&[][..], |resources| &resources.devices);
-    let device_hierarchy = layout.v1_of("devices");
     let mut controllers: Vec<&str> = limits.iter().map(|limit| limit.controller).collect();
-    if !rules.is_empty() && device_hierarchy.is_some() {
+    if !device_rules(resources).is_empty() && layout.v1_of("devices").is_some() {
         controllers.push("devices");
     }
     if layout.v2.is_none() {
         // The only way to stop everything at once.
         controllers.push("freezer");
     }
-    for hierarchy in &layout.v1 {
-        if !hierarchy
-            .controllers
-            .iter()
-            .any(|name| controllers.contains(&name.as_str()))
-        {
-            continue;
-        }
-        let path = hierarchy.mount.join(relative);
-        make(&path)?;
-        membership.v1.push(V1Member {
-            name: hierarchy.name.clone(),
-            controllers: hierarchy.controllers.clone(),
-            path,
-        });
+    let has_one = |hierarchy: &&layout::V1| {
+        let mut names = hierarchy.controllers.iter();
+        names.any(|name| controllers.contains(&name.as_str()))
+    };
+    let v1 = layout.v1.iter().filter(has_one).map(|hierarchy| V1Member {
+        name: hierarchy.name.clone(),
+        controllers: hierarchy.controllers.clone(),
+        path: hierarchy.mount.join(&relative),
+    });
+    Ok(Membership {
+        v2: layout.v2.as_ref().map(|v2| v2.mount.join(&relative)),
+        v1: v1.collect(),
+    })
+}
+
+/// Makes the cgroups that were planned and sets their limits. On failure those
+/// in `made` are there, and are the caller's to remove.
+pub(crate) fn make(
+    layout: &Layout,
+    planned: &Membership,
+    resources: Option<&Resources>,
+    made: &mut Membership,
+) -> Result<(), CgroupError> {
+    for member in &planned.v1 {
+        make_dir(&member.path)?;
+        made.v1.push(member.clone());
     }
-    if let Some(v2) = &layout.v2 {
-        let path = v2.mount.join(relative);
+    let limits = limits::of(resources);
+    if let (Some(v2), Some(path)) = (&layout.v2, &planned.v2) {
         let used: Vec<&str> = limits
             .iter()
             .map(|limit| limit.controller)
             .filter(|name| layout.v1_of(name).is_none())
             .filter(|name| v2.controllers.iter().any(|known| known == name))
             .collect();
-        make(&path)?;
+        make_dir(path)?;
+        made.v2 = Some(path.clone());
+        let relative = path.strip_prefix(&v2.mount).unwrap_or(path);
         layout::enable(&v2.mount, relative, &used)?;
-        membership.v2 = Some(path);
     }
-    limits::write(&limits, membership, layout)?;
+    limits::write(&limits, made, layout)?;
     if let Some(resources) = resources {
-        limits::write_unified(&resources.unified, membership)?;
+        limits::write_unified(&resources.unified, made)?;
     }
+    let rules = device_rules(resources);
     if !rules.is_empty() {
-        devices::restrict(rules, membership)?;
+        devices::restrict(rules, made)?;
     }
     Ok(())
+}
+
+fn device_rules(resources: Option<&Resources>) -> &[DeviceRule] {
+    resources.map_or(&[], |resources| &resources.devices)
 }
 
 /// `/a/b` or `a/b`, below the hierarchy's root.
@@ -166,7 +164,7 @@ fn check_path(wanted: &str) -> Result<PathBuf, CgroupError> {
     Ok(relative)
 }
 
-fn make(path: &Path) -> Result<(), CgroupError> {
+fn make_dir(path: &Path) -> Result<(), CgroupError> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(failed("make", parent))?;
     }

@@ -2,7 +2,7 @@
 //! as `holdall-runtime`, since the caller may have threads; what only looks,
 //! signals or clears away is done right here.
 
-use std::io::{BufReader, Write as _};
+use std::io::{BufReader, ErrorKind, Write as _};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::process::Child;
@@ -42,6 +42,9 @@ pub enum ClientError {
     /// It said something else than it should.
     #[error("cannot read the runtime's answer")]
     Answer(#[source] std::io::Error),
+    /// It couldn't be told to go on.
+    #[error("cannot let the runtime start the container")]
+    Word(#[source] std::io::Error),
     /// A process description couldn't be handed over.
     #[error("cannot pass the process to the runtime")]
     Process(#[source] std::io::Error),
@@ -90,14 +93,19 @@ impl Halted {
     /// Lets its process run. The runtime process that did it is about to end;
     /// the caller waits for it when there is time.
     pub(crate) fn start(mut self) -> Result<Child, ClientError> {
-        // One that is gone tells why by what it reported, or not.
-        drop(self.word.write_all(b"s"));
-        match next_report(&mut self.reports)? {
-            Some(Report::Started) => Ok(self.runtime),
-            other => {
-                let status = self.runtime.wait().map_err(ClientError::Answer)?;
-                Err(failure(other, status))
-            }
+        let said = self.word.write_all(b"s");
+        // In any case: a runtime that gets no word must not wait for it while
+        // its report is waited for here.
+        drop(self.word);
+        let report = next_report(&mut self.reports)?;
+        if report == Some(Report::Started) {
+            return Ok(self.runtime);
+        }
+        let status = self.runtime.wait().map_err(ClientError::Answer)?;
+        match said {
+            // One that is gone tells why by what it reported, or not.
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(ClientError::Word(error)),
+            Ok(()) | Err(_) => Err(failure(report, status)),
         }
     }
 

@@ -21,6 +21,7 @@ use super::mounts::Mask;
 use super::plan::{self, Plan, PlanError, Step, Surroundings};
 use super::prepare::{self, Prepared};
 use super::privileges;
+use super::report::Reporter;
 use super::seccomp::Filter;
 use super::spec::{NamespaceType, Spec};
 use super::state::{Folder, Record, State, StateError, Status};
@@ -83,10 +84,10 @@ impl Made {
 }
 
 /// Makes a container. On failure nothing of it is left.
-pub(crate) fn create(mut request: Request) -> Result<Waiting, CreateError> {
+pub(crate) fn create(mut request: Request, reports: &Reporter) -> Result<Waiting, CreateError> {
     clamp_limits(&mut request.config.spec);
     let mut made = Made::default();
-    match build(&mut request, &mut made) {
+    match build(&mut request, &mut made, reports) {
         Ok((pid, pidfd, channel, state, console)) => Ok(Waiting {
             pid,
             pidfd,
@@ -122,7 +123,7 @@ fn clamp_limits(spec: &mut Spec) {
 
 type Parts = (Pid, OwnedFd, Channel, State, Option<OwnedFd>);
 
-fn build(request: &mut Request, made: &mut Made) -> Result<Parts, CreateError> {
+fn build(request: &mut Request, made: &mut Made, reports: &Reporter) -> Result<Parts, CreateError> {
     let spec = &request.config.spec;
     let root_path = match &spec.root {
         Some(root) => request.bundle.join(&root.path),
@@ -131,14 +132,20 @@ fn build(request: &mut Request, made: &mut Made) -> Result<Parts, CreateError> {
     if let Some(root) = &request.state_root {
         made.folder = Some(Folder::create(root, &request.id)?);
     }
+    let resources = spec
+        .linux
+        .as_ref()
+        .and_then(|linux| linux.resources.as_ref());
+    let mut cgroups = None;
     if request.cgroups {
-        let linux = spec.linux.as_ref();
-        let wanted = linux
+        let wanted = spec.linux.as_ref();
+        let wanted = wanted
             .and_then(|linux| linux.cgroups_path.clone())
             .filter(|path| !path.is_empty())
             .unwrap_or_else(|| format!("holdall-{}", request.id));
-        let resources = linux.and_then(|linux| linux.resources.as_ref());
-        made.cgroup = cgroup::create(&Layout::detect()?, &wanted, resources)?;
+        let layout = Layout::detect()?;
+        let planned = cgroup::plan(&layout, &wanted, resources)?;
+        cgroups = Some((layout, planned));
     }
     let mut record = Record {
         version: Record::VERSION,
@@ -148,18 +155,24 @@ fn build(request: &mut Request, made: &mut Made) -> Result<Parts, CreateError> {
         rootfs: root_path.clone(),
         created: WallTime::now().to_string(),
         process: None,
-        cgroup: made.cgroup.clone(),
+        cgroup: cgroups
+            .as_ref()
+            .map(|(_, planned)| planned.clone())
+            .unwrap_or_default(),
         annotations: spec.annotations.clone(),
     };
     let mut fifo = None;
     if let Some(folder) = &made.folder {
-        // Before there is a process, so that a later `delete` finds what a
-        // killed `create` left.
+        // Before there is a cgroup or a process, so that a later `delete` finds
+        // what a killed `create` left.
         folder.save(&record)?;
         folder.save_config(&request.config.text)?;
         if !request.attached {
             fifo = Some(make_fifo(&folder.fifo())?);
         }
+    }
+    if let Some((layout, planned)) = &cgroups {
+        cgroup::make(layout, planned, resources, &mut made.cgroup)?;
     }
     let around = Surroundings {
         cgroups: made.cgroup.mounts(),
@@ -188,6 +201,7 @@ fn build(request: &mut Request, made: &mut Made) -> Result<Parts, CreateError> {
     let start = fifo.map_or(StartBy::Channel, StartBy::Fifo);
     let launch = Launch {
         request,
+        reports,
         plan,
         prepared,
         filter,
@@ -229,6 +243,7 @@ fn compile_filter(spec: &Spec) -> Result<Option<Filter>, CreateError> {
 /// Everything the child takes with it.
 struct Launch<'a> {
     request: &'a Request,
+    reports: &'a Reporter,
     plan: Plan,
     prepared: Prepared,
     filter: Option<Filter>,
@@ -254,10 +269,12 @@ impl Launch<'_> {
         match cloned.map_err(CreateError::Clone)? {
             Cloned::Child => {
                 drop(ours);
-                if let Some(folder) = &made.folder
-                    && let Err(errno) = folder.leave_lock_to_parent()
-                {
-                    log::error!("cannot leave the record's lock to the runtime: {errno}");
+                let lock = made
+                    .folder
+                    .as_ref()
+                    .map_or(Ok(()), Folder::leave_lock_to_parent);
+                if let Err(errno) = lock.and_then(|()| self.reports.leave_to_parent()) {
+                    log::error!("cannot leave lock and reports to the runtime: {errno}");
                     sys::exit_now(125);
                 }
                 let mut child = Child {

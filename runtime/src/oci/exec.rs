@@ -110,6 +110,7 @@ pub(crate) fn exec(
     };
     let launch = Launch {
         request,
+        reports,
         spec: &spec,
         state: &state,
         flags,
@@ -124,7 +125,14 @@ pub(crate) fn exec(
             return Err(error.into());
         }
     };
-    reports.send(&Report::Created { pid: pid.as_raw() });
+    let report_error = |source| LifecycleError::Report {
+        id: id.clone(),
+        source,
+    };
+    if let Err(error) = reports.send(&Report::Created { pid: pid.as_raw() }) {
+        create::end(&pidfd);
+        return Err(report_error(error));
+    }
     if request.mode.detach {
         return Ok(0);
     }
@@ -135,7 +143,9 @@ pub(crate) fn exec(
         console.as_ref(),
     )
     .map_err(wait_error)?;
-    reports.send(&Report::Exited { code });
+    reports
+        .send(&Report::Exited { code })
+        .map_err(report_error)?;
     Ok(code)
 }
 
@@ -160,6 +170,7 @@ fn different_namespaces(pid: i32) -> std::io::Result<(u64, bool)> {
 
 struct Launch<'a> {
     request: &'a ExecRequest,
+    reports: &'a Reporter,
     spec: &'a Spec,
     state: &'a State,
     flags: u64,
@@ -196,6 +207,10 @@ impl Launch<'_> {
         match cloned.map_err(CreateError::Clone)? {
             Cloned::Child => {
                 drop(ours);
+                if let Err(errno) = self.reports.leave_to_parent() {
+                    log::error!("cannot leave the reports to the runtime: {errno}");
+                    sys::exit_now(125);
+                }
                 let root = fs::File::open("/").map_err(CreateError::Outside)?;
                 let mut child = Child {
                     spec: self.spec,

@@ -48,6 +48,12 @@ pub(crate) enum LifecycleError {
         #[source]
         source: std::io::Error,
     },
+    #[error("cannot report on container {id}")]
+    Report {
+        id: String,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("cannot wait for container {id}")]
     Wait {
         id: String,
@@ -67,6 +73,7 @@ impl LifecycleError {
             | Self::GivenUp { .. }
             | Self::Start { .. }
             | Self::Signal { .. }
+            | Self::Report { .. }
             | Self::Wait { .. } => 1,
         }
     }
@@ -83,16 +90,24 @@ pub(crate) fn create(
     reports: &mut Reporter,
 ) -> Result<(), LifecycleError> {
     let (root, id) = (request.state_root.clone(), request.id.clone());
-    let made = create::create(request)?;
+    let made = create::create(request, reports)?;
+    let report_error = |source| LifecycleError::Report {
+        id: id.clone(),
+        source,
+    };
     if let Some(path) = pid_file
         && let Err(error) = create::write_pid_file(path, made.pid)
     {
         abandon(made);
         return Err(error.into());
     }
-    reports.send(&Report::Created {
+    let created = Report::Created {
         pid: made.pid.as_raw(),
-    });
+    };
+    if let Err(error) = reports.send(&created) {
+        abandon(made);
+        return Err(report_error(error));
+    }
     let (Some(word), Some(root)) = (word, root) else {
         return Ok(());
     };
@@ -103,8 +118,8 @@ pub(crate) fn create(
     // With it goes the lock, which `start` takes.
     drop(made);
     start(&root, &id)?;
-    reports.send(&Report::Started);
-    Ok(())
+    // Whoever made it takes it for failed then, and clears it away.
+    reports.send(&Report::Started).map_err(report_error)
 }
 
 /// Waits for the word; false where nobody is left to say it.
@@ -151,7 +166,7 @@ pub(crate) fn run(
     };
     let signals = Signals::block().map_err(wait_error)?;
     let after = request.config.spec.hooks.clone().unwrap_or_default();
-    let waiting = create::create(request)?;
+    let waiting = create::create(request, reports)?;
     if let Err(error) = start_attached(&waiting, pid_file) {
         abandon(waiting);
         return Err(error.into());
@@ -161,9 +176,17 @@ pub(crate) fn run(
         ..waiting.state.clone()
     };
     hooks::run_all(&after.poststart, &state);
-    reports.send(&Report::Created {
+    let report_error = |source| LifecycleError::Report {
+        id: id.clone(),
+        source,
+    };
+    let created = Report::Created {
         pid: waiting.pid.as_raw(),
-    });
+    };
+    if let Err(error) = reports.send(&created) {
+        abandon(waiting);
+        return Err(report_error(error));
+    }
     if mode.detach {
         return Ok(0);
     }
@@ -188,7 +211,9 @@ pub(crate) fn run(
         };
         hooks::run_all(&after.poststop, &state);
     }
-    reports.send(&Report::Exited { code });
+    reports
+        .send(&Report::Exited { code })
+        .map_err(report_error)?;
     Ok(code)
 }
 

@@ -2,8 +2,8 @@
 //! named by `--report-fd`: one JSON object a line. Errors arrive whole and
 //! apart from the container's own output.
 
-use std::io::Write as _;
-use std::os::fd::OwnedFd;
+use std::io::{self, Write as _};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use serde::{Deserialize, Serialize};
 
@@ -43,18 +43,27 @@ impl Reporter {
         Self(pipe.map(std::fs::File::from))
     }
 
-    /// Sends one. A reader that is gone doesn't want it.
-    pub(crate) fn send(&mut self, report: &Report) {
-        let Some(pipe) = &mut self.0 else { return };
-        match serde_json::to_vec(report) {
-            Ok(mut line) => {
-                line.push(b'\n');
-                if let Err(error) = pipe.write_all(&line) {
-                    log::debug!("nobody reads the report: {error}");
-                }
-            }
-            Err(error) => log::warn!("cannot encode a report: {error}"),
+    /// Sends one. A reader that is gone doesn't want it; one that waits for it
+    /// in vain would wait as long as this process lives, which must end then.
+    pub(crate) fn send(&mut self, report: &Report) -> io::Result<()> {
+        let Some(pipe) = &mut self.0 else {
+            return Ok(());
+        };
+        let mut line = serde_json::to_vec(report)?;
+        line.push(b'\n');
+        match pipe.write_all(&line) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other,
         }
+    }
+
+    /// Closes a clone's copy of the pipe. It lives until the clone's exec, and
+    /// would keep the reader waiting for a runtime that is gone. For the clone
+    /// alone, which never drops the reporter.
+    pub(crate) fn leave_to_parent(&self) -> nix::Result<()> {
+        self.0
+            .as_ref()
+            .map_or(Ok(()), |pipe| nix::unistd::close(pipe.as_raw_fd()))
     }
 
     /// Whether somebody listens.
