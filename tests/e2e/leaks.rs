@@ -152,12 +152,17 @@ fn the_harness_sees_a_process_a_mount_a_cgroup_and_a_file() {
     let id = format!("leak{}", std::process::id());
     let ids = BTreeSet::from([id.clone()]);
     assert_eq!(left(root, &ids), Vec::<String>::new());
+    // A process shows its environment a little after its start.
     let sees = |what: &str| {
-        let left = left(root, &ids);
-        assert!(
-            left.iter().any(|line| line.starts_with(what)),
-            "{what} in {left:?}"
-        );
+        eventually(&format!("a {what} is seen"), LONG / 6, || {
+            let left = left(root, &ids);
+            let seen = left.iter().any(|line| line.starts_with(what));
+            if seen {
+                Ok(())
+            } else {
+                Err(format!("{left:?}"))
+            }
+        });
     };
 
     let mut child = Command::new("cat");

@@ -1,6 +1,9 @@
 //! What users add to `docker run`: a read-only root, any user, an init before
 //! ours.
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use crate::docker::Docker;
 use crate::engine::{DockerLike, Engine as _, Runtime};
 use crate::eventually::{LONG, eventually};
@@ -126,8 +129,8 @@ fn kill_and_restart_under_docker_on_our_runtime() {
     let _name = docker.call(["restart", "box"]).ok();
     until_ready(&docker, "box");
     let pid = docker.inspect("box", "{{.State.Pid}}");
-    let killed = ran(place.command("kill").args(["-9", &pid]));
-    let _out = killed.ok();
+    let first = Pid::from_raw(pid.parse().expect("a pid"));
+    kill(first, Signal::SIGKILL).expect("it runs");
     eventually("docker starts it again", LONG, || {
         let now = docker.inspect("box", "{{.State.Pid}}");
         if now != pid && now != "0" {

@@ -11,15 +11,14 @@ use nix::sys::stat::Mode;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{Pid, mkfifo};
 
-use super::apply::{Child, StartBy, chain};
+use super::apply::{StartBy, chain};
 use super::cgroup::{self, Layout, Membership};
 use super::channel::{Channel, ChannelError, Message};
 use super::config::Config;
 use super::console;
 use super::hooks;
-use super::mounts::Mask;
-use super::plan::{self, Plan, PlanError, Step, Surroundings};
-use super::prepare::{self, Prepared};
+use super::plan::{self, PlanError, Step, Surroundings};
+use super::prepare;
 use super::privileges;
 use super::report::Reporter;
 use super::seccomp::Filter;
@@ -27,10 +26,13 @@ use super::spec::{NamespaceType, Spec};
 use super::state::{Folder, Record, State, StateError, Status};
 use crate::clock::WallTime;
 use crate::process::Identity;
-use crate::sys::{self, Cloned};
+use crate::sys;
 
 mod error;
+mod launch;
+
 pub(crate) use error::CreateError;
+use launch::Launch;
 
 /// What to make.
 #[derive(Debug)]
@@ -238,80 +240,6 @@ fn make_fifo(path: &Path) -> Result<OwnedFd, CreateError> {
 fn compile_filter(spec: &Spec) -> Result<Option<Filter>, CreateError> {
     let seccomp = spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
     Ok(seccomp.map(Filter::compile).transpose()?)
-}
-
-/// Everything the child takes with it.
-struct Launch<'a> {
-    request: &'a Request,
-    reports: &'a Reporter,
-    plan: Plan,
-    prepared: Prepared,
-    filter: Option<Filter>,
-    start: StartBy,
-    state: &'a State,
-}
-
-impl Launch<'_> {
-    /// Clones; in the child this never returns.
-    fn clone_child(self, made: &Made) -> Result<(Pid, OwnedFd, Channel), CreateError> {
-        let (ours, theirs) = Channel::pair()?;
-        let own_pid_namespace = self.join_pid_namespace()?;
-        let directory = made.cgroup.open_v2()?;
-        let into = directory.as_ref().map(AsFd::as_fd);
-        let cloned = match sys::clone_process(self.plan.clone_flags, into) {
-            // A cgroup with controllers enabled below it takes no process; a
-            // kernel before 5.7 can't clone into one. Joined afterwards then.
-            Err(Errno::EBUSY | Errno::E2BIG | Errno::EOPNOTSUPP) if into.is_some() => {
-                sys::clone_process(self.plan.clone_flags, None)
-            }
-            other => other,
-        };
-        match cloned.map_err(CreateError::Clone)? {
-            Cloned::Child => {
-                drop(ours);
-                let lock = made
-                    .folder
-                    .as_ref()
-                    .map_or(Ok(()), Folder::leave_lock_to_parent);
-                if let Err(errno) = lock.and_then(|()| self.reports.leave_to_parent()) {
-                    log::error!("cannot leave lock and reports to the runtime: {errno}");
-                    sys::exit_now(125);
-                }
-                let mut child = Child {
-                    spec: &self.request.config.spec,
-                    state: self.state,
-                    prepared: self.prepared,
-                    channel: theirs,
-                    filter: self.filter,
-                    start: self.start,
-                    preserve: self.request.preserve,
-                    die_with_parent: self.request.state_root.is_none(),
-                    program: None,
-                    mask: Mask::default(),
-                };
-                sys::exit_now(child.run(&self.plan))
-            }
-            Cloned::Parent { pid, pidfd } => {
-                if let Some(own) = own_pid_namespace {
-                    nix::sched::setns(own, nix::sched::CloneFlags::CLONE_NEWPID)
-                        .map_err(CreateError::Clone)?;
-                }
-                Ok((pid, pidfd, ours))
-            }
-        }
-    }
-
-    /// A pid namespace holds for children only, so it is joined here, and left
-    /// again; our own comes back.
-    fn join_pid_namespace(&self) -> Result<Option<OwnedFd>, CreateError> {
-        let Some(target) = self.prepared.namespaces.get(&NamespaceType::Pid) else {
-            return Ok(None);
-        };
-        let own = fs::File::open("/proc/self/ns/pid").map_err(CreateError::Outside)?;
-        nix::sched::setns(target, nix::sched::CloneFlags::CLONE_NEWPID)
-            .map_err(CreateError::Clone)?;
-        Ok(Some(own.into()))
-    }
 }
 
 /// Answers the child until it waits for the start.

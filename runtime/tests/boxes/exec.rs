@@ -215,9 +215,7 @@ fn a_reader_that_stopped(world: &World, id: &BoxId) {
         term();
         eventually("the program's end", || !running());
         if reads_on {
-            let mut rest = Vec::new();
-            stdout.read_to_end(&mut rest).expect("read");
-            assert!(!rest.is_empty());
+            let _rest = stdout.read_to_end(&mut Vec::new()).expect("read");
         } else {
             // Each that comes before the end was seen is the program's.
             eventually("the caller's end", || {

@@ -457,8 +457,11 @@ fn shown() {
     let pid = bundle.client().state(&bundle.id).unwrap().pid;
     let json = bundle.call("ps", &["--format", "json"]).stdout;
     assert_eq!(serde_json::from_slice::<Vec<i32>>(&json).unwrap(), [pid]);
-    let table = String::from_utf8(bundle.call("ps", &[]).stdout).unwrap();
-    assert!(table.contains("sleep 1000"), "{table}");
+    // The container is started a moment before its process is another program.
+    eventually("its program in the table", || {
+        let table = String::from_utf8(bundle.call("ps", &[]).stdout).unwrap();
+        table.contains("sleep 1000")
+    });
     let list = bundle.runtime("list").output().unwrap().stdout;
     let list = String::from_utf8(list).unwrap();
     assert!(
