@@ -9,7 +9,7 @@ use crate::tests;
 use crate::world::{World, eventually, kill, processes};
 
 tests![
-    a_killed_monitor_is_replaced_and_nothing_it_minded_is_lost,
+    a_killed_monitor_is_replaced_and_loses_at_most_what_it_held,
     a_killed_keeper_is_replaced,
     a_box_that_ends_while_its_monitor_is_replaced_keeps_its_code,
     a_box_that_lost_both_is_minded_again_by_the_next_command,
@@ -37,7 +37,7 @@ fn told(code: u8) -> u8 {
     if version >= (6, 15) { code } else { LOST }
 }
 
-fn a_killed_monitor_is_replaced_and_nothing_it_minded_is_lost() {
+fn a_killed_monitor_is_replaced_and_loses_at_most_what_it_held() {
     let world = World::new();
     let record = world.create(world.script(COUNTING));
     let started = world.start(&record.id);
@@ -48,15 +48,25 @@ fn a_killed_monitor_is_replaced_and_nothing_it_minded_is_lost() {
         world.kill_minder(MONITOR, &record.id);
         world.minder(MONITOR, &record.id);
     }
-    let next = world.lines(&record.id).len() + 3;
-    world.wait_for_line(&record.id, &next.to_string());
+    let last: u32 = world
+        .lines(&record.id)
+        .last()
+        .map_or(0, |line| line.parse().expect("a number"));
+    world.wait_for_line(&record.id, &(last + 3).to_string());
     world.boxes.stop(&record.id, None).expect("stopped");
     assert_eq!(started.wait().expect("ended"), told(5));
     assert_eq!(world.boxes.wait(&record.id).expect("ended"), told(5));
-    // Not a line was lost.
-    let lines = world.lines(&record.id);
-    let expected: Vec<String> = (1..=lines.len()).map(|n| n.to_string()).collect();
-    assert_eq!(lines, expected);
+    lost_at_most_in_hand(&world.lines(&record.id), 3);
+}
+
+/// Every line once and in order; a killed monitor takes with it at most what it
+/// had read and not yet written, so there is at most one gap for each.
+fn lost_at_most_in_hand(lines: &[String], killed: usize) {
+    let numbers: Vec<u32> = lines.iter().map(|n| n.parse().expect("a number")).collect();
+    let steps = || numbers.windows(2).map(|pair| (pair[0], pair[1]));
+    assert!(steps().all(|(one, next)| one < next), "{numbers:?}");
+    let gaps = steps().filter(|(one, next)| one + 1 < *next).count();
+    assert!(gaps <= killed, "{gaps} gaps in {numbers:?}");
 }
 
 fn a_killed_keeper_is_replaced() {
@@ -148,13 +158,14 @@ fn a_box_that_lost_both_is_minded_again_by_the_next_command() {
     assert!(world.state(&record.id).is_running());
     world.minder(MONITOR, &record.id);
     world.minder(KEEPER, &record.id);
-    let next = world.lines(&record.id).len() + 3;
-    world.wait_for_line(&record.id, &next.to_string());
+    let last: u32 = world
+        .lines(&record.id)
+        .last()
+        .map_or(0, |line| line.parse().expect("a number"));
+    world.wait_for_line(&record.id, &(last + 3).to_string());
     world.boxes.stop(&record.id, None).expect("stopped");
     assert_eq!(started.wait().expect("ended"), told(5));
-    let lines = world.lines(&record.id);
-    let expected: Vec<String> = (1..=lines.len()).map(|n| n.to_string()).collect();
-    assert_eq!(lines, expected);
+    lost_at_most_in_hand(&world.lines(&record.id), 1);
 }
 
 fn a_box_that_vanished_with_both_shows_as_exited_and_starts_again() {
