@@ -190,11 +190,7 @@ impl World {
 
     /// Kills it as nobody can prevent, and waits until it is gone.
     pub(crate) fn kill_minder(&self, role: &str, id: &BoxId) {
-        let pid = self.minder(role, id);
-        kill(pid);
-        eventually("a killed process to vanish", || {
-            !self.minders(role, id).contains(&pid)
-        });
+        kill(self.minder(role, id));
     }
 }
 
@@ -288,10 +284,21 @@ pub(crate) fn processes(wanted: impl Fn(&str) -> bool) -> BTreeSet<i32> {
     .collect()
 }
 
-/// SIGKILL.
+/// SIGKILL, and what it held is free.
 pub(crate) fn kill(pid: i32) {
-    let pid = nix::unistd::Pid::from_raw(pid);
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("killed");
+    let id = nix::unistd::Pid::from_raw(pid);
+    nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGKILL).expect("killed");
+    eventually("a killed process to end", || has_ended(pid));
+}
+
+/// Whether no thread of it is left, except a zombie that nobody has reaped. Its
+/// command line goes first: its files are still open then, and its locks held.
+fn has_ended(pid: i32) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return true;
+    };
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    stat.contains(") Z ") && threads <= 1
 }
 
 fn entries(dir: &Path) -> Vec<String> {
