@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 pub mod boxes;
+mod causes;
 mod cli;
 mod clock;
 pub mod control;

@@ -8,9 +8,10 @@ use holdall_protocol::account::{Account, MAX_FILE, find_user};
 use holdall_protocol::control::{CONTROL_FD_NAME, LOG_FD_NAME};
 
 use super::error::BoxError;
+use super::folder::RunDir;
 use super::mounts::MountSource;
 use super::record::{Network, Record};
-use super::store::{BoxStore, RunDir};
+use super::store::BoxStore;
 use crate::oci::defaults;
 use crate::oci::spec::{Mount, NamespaceType, Process, Root, Spec, User};
 

@@ -15,13 +15,14 @@ use nix::unistd::pipe2;
 
 use super::Boxes;
 use super::console::{ARRIVAL, Console};
-use super::error::{BoxError, NOT_EXECUTABLE, NOT_FOUND, chain, code_of};
+use super::error::{BoxError, NOT_EXECUTABLE, NOT_FOUND, code_of};
 use super::foreign::ByRuntime;
 use super::layers;
 use super::name::BoxId;
 use super::record::Record;
 use super::session::{Program, Session};
 use super::terminal::{RESIZED, RawMode, Signals, size_of};
+use crate::causes::chain;
 use crate::control::{ControlClient, ControlError, Executing};
 use crate::oci::client::{Client, ClientError};
 use crate::oci::spec::{ConsoleSize, Process, Spec};

@@ -11,13 +11,15 @@ use std::path::{Path, PathBuf};
 
 use holdall_image::{Digest, Store};
 
-use super::error::{BoxError, chain};
+use super::error::BoxError;
 use super::files::gone_is_fine;
 use super::lock::Lock;
 use super::mounts::MountSource;
 use super::name::{BoxId, BoxName};
-use super::store::{BoxStore, is_draft};
+use super::store::BoxStore;
+use super::sweep::is_draft;
 use super::{Boxes, Observed};
+use crate::causes::chain;
 use crate::dirs::Dirs;
 use crate::oci::client::Client;
 

@@ -21,6 +21,7 @@ mod end;
 mod error;
 mod exec;
 mod files;
+mod folder;
 mod foreign;
 pub mod fsck;
 mod keeper;
@@ -42,6 +43,7 @@ mod session;
 mod start;
 mod state;
 mod store;
+mod sweep;
 mod terminal;
 mod volumes;
 

@@ -19,7 +19,7 @@ use tokio::io::AsyncReadExt as _;
 
 use super::bury::{Reaper, bury};
 use super::channel;
-use super::error::{BoxError, chain};
+use super::error::BoxError;
 use super::files::Durable;
 use super::launch::launch;
 use super::logfile::note;
@@ -28,6 +28,7 @@ use super::pump::Pump;
 use super::state::Run;
 use super::store::BoxStore;
 use super::{KEEPER, MONITOR};
+use crate::causes::chain;
 use crate::clock::{Deadline, WallTime};
 use crate::oci::seal::Sealed;
 use crate::ports::forward;

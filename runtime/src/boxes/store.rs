@@ -26,74 +26,14 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use super::error::BoxError;
-use super::files::{
-    Durable, decode, gone_is_fine, make_private, read, remove_any, sync_dir, write_json,
-};
+use super::files::{Durable, decode, gone_is_fine, make_private, read, sync_dir, write_json};
+use super::folder::{BoxDir, RunDir};
 use super::lock::Lock;
 use super::name::{BoxId, BoxName};
 use super::record::{RECORD_VERSION, Record};
 use super::state::Life;
+use super::sweep::{NEW, is_draft};
 use crate::dirs::Dirs;
-
-/// The names of what a box's folder holds.
-#[derive(Debug, Clone)]
-pub(crate) struct BoxDir(PathBuf);
-
-impl BoxDir {
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-    fn record(&self) -> PathBuf {
-        self.0.join("record.json")
-    }
-    /// Says that nothing here was synced.
-    fn passing(&self) -> PathBuf {
-        self.0.join("passing")
-    }
-    pub(crate) fn life(&self) -> PathBuf {
-        self.0.join("life.json")
-    }
-    pub(crate) fn lock(&self) -> PathBuf {
-        self.0.join("lock")
-    }
-    pub(crate) fn guard(&self) -> PathBuf {
-        self.0.join("guard")
-    }
-    pub(crate) fn upper(&self) -> PathBuf {
-        self.0.join("upper")
-    }
-    pub(crate) fn work(&self) -> PathBuf {
-        self.0.join("work")
-    }
-    pub(crate) fn volume(&self, number: u32) -> PathBuf {
-        self.0.join("volumes").join(number.to_string())
-    }
-    pub(crate) fn etc(&self) -> PathBuf {
-        self.0.join("etc")
-    }
-}
-
-/// The names of what a running box's folder holds.
-#[derive(Debug, Clone)]
-pub(crate) struct RunDir(PathBuf);
-
-impl RunDir {
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-    pub(crate) fn bundle(&self) -> PathBuf {
-        self.0.join("bundle")
-    }
-    pub(crate) fn stdout(&self) -> PathBuf {
-        self.0.join("stdout")
-    }
-    pub(crate) fn stderr(&self) -> PathBuf {
-        self.0.join("stderr")
-    }
-    pub(crate) fn log(&self) -> PathBuf {
-        self.0.join("log")
-    }
-}
 
 /// The folder of all boxes.
 #[derive(Debug, Clone)]
@@ -119,9 +59,6 @@ impl Drop for Draft {
         }
     }
 }
-
-const NEW: &str = ".new-";
-const GONE: &str = ".gone-";
 
 impl BoxStore {
     pub(crate) fn open(dirs: Dirs) -> Result<Self, BoxError> {
@@ -226,11 +163,11 @@ impl BoxStore {
         Ok(record)
     }
 
-    fn names_lock(&self) -> PathBuf {
+    pub(super) fn names_lock(&self) -> PathBuf {
         self.dirs.boxes().join("names.lock")
     }
 
-    fn lock_names(&self) -> Result<Lock, BoxError> {
+    pub(super) fn lock_names(&self) -> Result<Lock, BoxError> {
         let path = self.names_lock();
         Lock::wait(&path).map_err(BoxError::file("lock", &path))
     }
@@ -359,88 +296,6 @@ impl BoxStore {
         let guard = Lock::wait(&path).map_err(failed)?;
         Ok((self.lock(&record.id)?, guard))
     }
-
-    /// Removes a box that doesn't run and whose lock the caller holds: it is
-    /// gone by one rename, its files after that. That it is gone already is no
-    /// error.
-    pub(crate) fn remove(&self, id: &BoxId, _lock: &Lock) -> Result<(), BoxError> {
-        let dir = self.dir(id);
-        let remains = self.dirs.boxes().join(format!("{GONE}{id}"));
-        match fs::rename(dir.path(), &remains) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(BoxError::file("remove", dir.path())(error)),
-        }
-        // The lock moved along and goes last, so that until then a sweeper
-        // leaves the remains to us.
-        let entries = fs::read_dir(&remains).map_err(BoxError::file("read", &remains))?;
-        for entry in entries {
-            let entry = entry.map_err(BoxError::file("read", &remains))?;
-            if entry.file_name() != "lock" {
-                let path = entry.path();
-                remove_any(&path).map_err(BoxError::file("remove", &path))?;
-            }
-        }
-        gone_is_fine(fs::remove_dir_all(&remains)).map_err(BoxError::file("remove", &remains))
-    }
-
-    /// As [`BoxStore::draft`] does it, without one.
-    pub(crate) fn sweep_drafts(&self) -> Result<(), BoxError> {
-        let _names = self.lock_names()?;
-        self.sweep()
-    }
-
-    /// Whether a folder is a box that wasn't synced and whose record a power
-    /// cut tore.
-    pub(crate) fn is_lost(&self, name: &str, dir: &BoxDir) -> Result<bool, BoxError> {
-        match name.parse() {
-            Ok(id) if dir.passing().exists() => Ok(self.record(&id)?.is_none()),
-            Ok(_) | Err(_) => Ok(false),
-        }
-    }
-
-    /// As [`BoxStore::sweep_drafts`], for who only looks: what can't be removed
-    /// is in nobody's way, and whoever holds the names makes a box and sweeps.
-    fn sweep_unless_busy(&self) {
-        let swept = match Lock::attempt(&self.names_lock()) {
-            Ok(Some(_names)) => self.sweep(),
-            Ok(None) => Ok(()),
-            Err(error) => Err(BoxError::file("lock", self.names_lock())(error)),
-        };
-        if let Err(error) = swept {
-            log::warn!("{}", super::error::chain(&error));
-        }
-    }
-
-    /// Removes what crashes left: drafts, remains and lost boxes whose lock
-    /// nobody holds. The caller holds the lock of the names.
-    fn sweep(&self) -> Result<(), BoxError> {
-        let boxes = self.dirs.boxes();
-        for entry in fs::read_dir(&boxes).map_err(BoxError::file("read", &boxes))? {
-            let entry = entry.map_err(BoxError::file("read", &boxes))?;
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            let dir = BoxDir(entry.path());
-            if !is_draft(&name) && !self.is_lost(&name, &dir)? {
-                continue;
-            }
-            let locked = match Lock::attempt(&dir.lock()) {
-                Ok(None) => continue,
-                Ok(Some(lock)) => Some(lock),
-                // Gone meanwhile, or half removed.
-                Err(_) => None,
-            };
-            gone_is_fine(fs::remove_dir_all(dir.path()))
-                .map_err(BoxError::file("remove", dir.path()))?;
-            drop(locked);
-        }
-        Ok(())
-    }
-}
-
-/// Whether a name beside the boxes is that of one being made or removed.
-pub(crate) fn is_draft(name: &str) -> bool {
-    name.starts_with(NEW) || name.starts_with(GONE)
 }
 
 /// Whether a file that was never synced shows what a power cut leaves: less
@@ -462,123 +317,4 @@ fn not_locked(id: &BoxId, path: &Path, error: io::Error) -> BoxError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn store() -> (tempfile::TempDir, BoxStore) {
-        let root = tempfile::tempdir().expect("a root");
-        let store = BoxStore::open(Dirs::under(root.path())).expect("opened");
-        (root, store)
-    }
-
-    fn folders(store: &BoxStore) -> Vec<String> {
-        let entries = fs::read_dir(store.dirs().boxes()).expect("boxes");
-        let mut names: Vec<String> = entries
-            .map(|entry| {
-                entry
-                    .expect("an entry")
-                    .file_name()
-                    .to_string_lossy()
-                    .into_owned()
-            })
-            .filter(|name| name != "names.lock")
-            .collect();
-        names.sort();
-        names
-    }
-
-    #[test]
-    fn a_draft_that_is_given_up_leaves_nothing() {
-        let (_root, store) = store();
-        let draft = store.draft().expect("begun");
-        assert_eq!(folders(&store), [format!(".new-{}", draft.id)]);
-        drop(draft);
-        assert!(folders(&store).is_empty());
-    }
-
-    #[test]
-    fn what_a_crash_left_is_swept_and_what_is_at_work_is_not() {
-        let (_root, store) = store();
-        for left in [".new-0123456789ab", ".gone-ba9876543210"] {
-            let dir = store.dirs().boxes().join(left);
-            fs::create_dir_all(dir.join("upper/deep")).expect("made");
-            fs::write(dir.join("lock"), "").expect("made");
-        }
-        let at_work = store.draft().expect("begun");
-        let other = store.draft().expect("begun");
-        let mut expected = [format!(".new-{}", at_work.id), format!(".new-{}", other.id)];
-        expected.sort();
-        assert_eq!(folders(&store), expected);
-    }
-
-    #[test]
-    fn a_look_at_the_boxes_sweeps_what_a_killed_removal_left() {
-        let (_root, store) = store();
-        let dir = store.dirs().boxes().join(".gone-ba9876543210");
-        fs::create_dir_all(dir.join("upper/deep")).expect("made");
-        // Not while a box is being made, which holds the names.
-        let names = store.lock_names().expect("locked");
-        assert_eq!(store.records().expect("listed"), []);
-        assert!(dir.exists());
-        drop(names);
-        assert_eq!(store.records().expect("listed"), []);
-        assert!(!dir.exists());
-    }
-
-    #[test]
-    fn a_life_that_a_power_cut_left_empty_is_none() {
-        let (_root, store) = store();
-        let id = BoxId::random().expect("an id");
-        fs::create_dir(store.dir(&id).path()).expect("made");
-        fs::write(store.dir(&id).life(), "").expect("written");
-        assert_eq!(store.life(&id).expect("read"), None);
-    }
-
-    #[test]
-    fn a_box_that_was_not_synced_is_lost_with_its_record_and_swept() {
-        let (_root, store) = store();
-        for torn in ["", "{\"version\": 1, \"id\": \"01", "\0\0\0\0", "[]"] {
-            let id = BoxId::random().expect("an id");
-            let dir = store.dir(&id);
-            fs::create_dir_all(dir.upper()).expect("made");
-            fs::write(dir.record(), torn).expect("written");
-            fs::write(dir.lock(), "").expect("written");
-            // One that was synced is damaged otherwise, and nobody's to remove.
-            assert!(store.records().is_err(), "{torn:?}");
-            drop(store.draft().expect("begun"));
-            assert!(dir.path().exists(), "{torn:?}");
-
-            fs::write(dir.passing(), "").expect("written");
-            assert_eq!(store.records().expect("read"), [], "{torn:?}");
-            assert_eq!(store.record(&id).expect("read"), None, "{torn:?}");
-            drop(store.draft().expect("begun"));
-            assert!(!dir.path().exists(), "{torn:?}");
-        }
-    }
-
-    #[test]
-    fn a_life_that_a_power_cut_tore_is_none_and_a_wrong_one_is_an_error() {
-        let (_root, store) = store();
-        let id = BoxId::random().expect("an id");
-        fs::create_dir(store.dir(&id).path()).expect("made");
-        for torn in ["{\"life\": \"runn", "\0\0\0"] {
-            fs::write(store.dir(&id).life(), torn).expect("written");
-            assert_eq!(store.life(&id).expect("read"), None, "{torn:?}");
-        }
-        fs::write(store.dir(&id).life(), "[]").expect("written");
-        assert!(store.life(&id).is_err());
-    }
-
-    #[test]
-    fn a_box_that_is_removed_is_gone_as_a_whole() {
-        let (_root, store) = store();
-        let id = BoxId::random().expect("an id");
-        fs::create_dir_all(store.dir(&id).upper().join("deep")).expect("made");
-        let lock = store.lock(&id).expect("locked");
-        store.remove(&id, &lock).expect("removed");
-        assert!(folders(&store).is_empty());
-        // And again, which is no error.
-        store.remove(&id, &lock).expect("removed");
-        assert!(matches!(store.lock(&id), Err(BoxError::NotFound { .. })));
-    }
-}
+mod tests;

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use super::arguments::{Arguments, UsageError, Verb};
 use super::{exec, features, show, signal};
+use crate::causes::chain;
 use crate::oci::config::Config;
+use crate::oci::create::CreateError;
 use crate::oci::create::Request;
 use crate::oci::foreground::OnSignal;
 use crate::oci::lifecycle::{self, LifecycleError, RunMode};
 use crate::oci::report::{Report, Reporter};
 use crate::oci::seal::{self, SealError};
-use crate::oci::{create::CreateError, describe_error};
 use crate::sys;
 
 /// Where containers are remembered unless `--root` says otherwise.
@@ -68,7 +69,7 @@ pub(super) fn run(arguments: Arguments) -> u8 {
     match perform(&arguments, &mut reports) {
         Ok(code) => code,
         Err(error) => {
-            let (message, code) = (describe_error(&error), error.exit_code());
+            let (message, code) = (chain(&error), error.exit_code());
             let said = Report::Failed {
                 message: message.clone(),
                 code,

@@ -13,49 +13,20 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::{chdir, fchdir, pivot_root, setsid};
 
-use super::channel::{Channel, ChannelError, Message};
-use super::hooks::{self, HookError};
+use super::channel::{Channel, Message};
+use super::failure::StepFailure;
+use super::hooks;
 use super::mounts::{self, Mask};
 use super::plan::{Plan, Propagation, Step};
 use super::prepare::Prepared;
-use super::privileges::{self, PrivilegeError};
+use super::privileges;
 use super::rootfs::{Place, Rootfs};
 use super::seccomp::Filter;
 use super::spec::{NamespaceType, Spec, TimeOffset};
 use super::state::State;
 use super::{console, program};
+use crate::causes::chain;
 use crate::sys::{self, MountAttr, NewFs};
-
-/// Why one step failed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum StepFailure {
-    #[error(transparent)]
-    Errno(#[from] Errno),
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-    #[error("{said}: {errno}")]
-    Kernel { said: String, errno: Errno },
-    #[error("it is no real directory in the image")]
-    NotADirectory,
-    #[error("it would cover the root")]
-    OverRoot,
-    #[error("its source was not opened before the clone")]
-    NotPrepared,
-    #[error("/dev/null of the container is not the null device")]
-    FakeNull,
-    #[error("the working directory is outside the root")]
-    OutsideRoot,
-    #[error(transparent)]
-    Channel(#[from] ChannelError),
-    #[error(transparent)]
-    Hook(#[from] HookError),
-    #[error(transparent)]
-    Privilege(#[from] PrivilegeError),
-    #[error(transparent)]
-    Program(#[from] program::ProgramError),
-    #[error(transparent)]
-    Console(#[from] console::ConsoleError),
-}
 
 /// How the program is told to start.
 #[derive(Debug)]
@@ -323,21 +294,6 @@ impl Child<'_> {
         sys::close_from(floor + 1)?;
         Err(call.execute().into())
     }
-}
-
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let part = error.to_string();
-        if !text.ends_with(&part) {
-            text.push_str(": ");
-            text.push_str(&part);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 fn open_directory(path: &Path) -> nix::Result<OwnedFd> {

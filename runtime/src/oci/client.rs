@@ -289,7 +289,7 @@ impl Client {
 impl From<LifecycleError> for ClientError {
     fn from(error: LifecycleError) -> Self {
         Self::Runtime {
-            message: super::describe_error(&error),
+            message: crate::causes::chain(&error),
             code: error.exit_code(),
         }
     }

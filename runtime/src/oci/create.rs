@@ -11,7 +11,7 @@ use nix::sys::stat::Mode;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{Pid, mkfifo};
 
-use super::apply::{StartBy, chain};
+use super::apply::StartBy;
 use super::cgroup::{self, Layout, Membership};
 use super::channel::{Channel, ChannelError, Message};
 use super::config::Config;
@@ -24,6 +24,7 @@ use super::report::Reporter;
 use super::seccomp::Filter;
 use super::spec::{NamespaceType, Spec};
 use super::state::{Folder, Record, State, StateError, Status};
+use crate::causes::chain;
 use crate::clock::WallTime;
 use crate::process::Identity;
 use crate::sys;

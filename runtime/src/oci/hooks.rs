@@ -53,7 +53,7 @@ pub(crate) fn run(hooks: &[Hook], state: &State) -> Result<(), HookError> {
 pub(crate) fn run_all(hooks: &[Hook], state: &State) {
     for hook in hooks {
         if let Err(error) = run_one(hook, state) {
-            log::warn!("{}", super::apply::chain(&error));
+            log::warn!("{}", crate::causes::chain(&error));
         }
     }
 }

@@ -136,7 +136,7 @@ fn is_said(word: &OwnedFd) -> bool {
 fn abandon(waiting: Waiting) {
     create::end(&waiting.pidfd);
     if let Err(error) = waiting.made.undo() {
-        log::error!("{}", super::apply::chain(&error));
+        log::error!("{}", crate::causes::chain(&error));
     }
 }
 

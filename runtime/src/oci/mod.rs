@@ -15,6 +15,7 @@ mod copy_up;
 pub(crate) mod create;
 pub mod defaults;
 pub(crate) mod exec;
+mod failure;
 pub(crate) mod foreground;
 mod hooks;
 pub(crate) mod lifecycle;
@@ -30,8 +31,3 @@ pub(crate) mod seal;
 pub mod seccomp;
 pub mod spec;
 pub mod state;
-
-/// An error and its causes in one line.
-pub(crate) fn describe_error(error: &dyn std::error::Error) -> String {
-    apply::chain(error)
-}

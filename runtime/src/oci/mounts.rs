@@ -10,8 +10,8 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, fstat, makedev, mknodat};
 use nix::unistd::{Gid, Uid, fchownat, symlinkat};
 
-use super::apply::StepFailure;
 use super::copy_up::{copy_up, look_like};
+use super::failure::StepFailure;
 use super::plan::{CgroupMount, MountPlan, MountWhat, Node, NodeKind};
 use super::prepare::Prepared;
 use super::rootfs::{Place, Rootfs, place_of};

@@ -77,7 +77,7 @@ pub(crate) fn ensure() -> Result<(), SealError> {
     let sealed = match overlay() {
         Ok((sealed, _mount)) => sealed,
         Err(error) => {
-            log::debug!("no overlay to seal by: {}", super::apply::chain(&error));
+            log::debug!("no overlay to seal by: {}", crate::causes::chain(&error));
             copy(own)?
         }
     };
