@@ -91,6 +91,8 @@ struct Child {
     dirty: bool,
     clearing: bool,
     probing: bool,
+    /// In this life its stop command was run: it is told to end.
+    told: bool,
     life: u64,
     probe: u64,
 }
@@ -362,6 +364,7 @@ impl World {
         let event = match what {
             What::Born => {
                 (child.asked, child.alive, child.dirty) = (false, true, true);
+                child.told = false;
                 child.born = self.now;
                 child.life += 1;
                 let life = child.life;
@@ -450,12 +453,17 @@ impl World {
             Action::Spawn { service } => self.spawn(service.index()),
             Action::SpawnForeground => self.spawn(foreground),
             Action::Signal { service, .. } => {
-                self.watch_order(service.index());
+                // After a command that failed it is the same stop, which may
+                // have begun before that of the box.
+                if !self.children[service.index()].told {
+                    self.watch_order(service.index());
+                }
                 self.signal(service.index());
             }
             Action::StopCommand { service } => {
                 let at = service.index();
                 self.watch_order(at);
+                self.children[at].told = true;
                 if !self.programs[at].commands_fail {
                     self.signal(at);
                 }

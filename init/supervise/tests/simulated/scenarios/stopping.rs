@@ -260,3 +260,27 @@ fn a_stop_command_takes_the_place_of_the_signal_and_where_it_fails_the_signal_it
     let failed = is_note(|note| matches!(note, Note::StopCommandFailed { .. }));
     assert_eq!(world.times(failed), [1001]);
 }
+
+#[test]
+fn a_restart_that_the_boxs_stop_finds_under_way_goes_on_to_its_signal() {
+    let mut manifest = manifest(&[("db", &[]), ("app", &["db"])]);
+    manifest.services[0].stop.command = Some(vec!["quit".to_owned()]);
+    let failing = Program {
+        commands_fail: true,
+        ..slow(50)
+    };
+    let mut world = boot(&manifest, &[("db", failing), ("app", slow(50))]);
+    world.run_until(1000);
+    // What needs it stays up in a restart, and is up when the command fails.
+    world.command(1, holdall_supervise::Command::Restart, &["db"]);
+    world.tell(Event::Shutdown);
+    world.run_for(2000);
+    let signals = world.times(|a| matches!(a, Action::Signal { .. }));
+    assert_eq!(
+        signals,
+        [1000, 1001],
+        "app by the box, db when its command has failed"
+    );
+    assert_eq!(world.spawns("db").len(), 1);
+    assert_eq!(world.exit.map(|(_, code)| code), Some(0));
+}
