@@ -94,9 +94,11 @@ bench: build
 	cargo run --release --locked --quiet -p holdall-bench -- $(ONLY)
 
 # Random boxes through random deeds, for a long time, without one promise of
-# the init's core broken.
+# the init's core broken: ten million events, then CASES of each property.
+CASES ?= 20000
 soak: setup
-	PROPTEST_CASES=$(or $(CASES),200000) cargo test --release --locked -p holdall-supervise --test simulated properties
+	cargo test --release --locked -p holdall-supervise --test simulated -- --ignored --nocapture ten_million
+	PROPTEST_CASES=$(CASES) cargo test --release --locked -p holdall-supervise --test simulated properties
 
 clean:
 	cargo clean

@@ -27,9 +27,9 @@
 //! | starting, ready, unhealthy | timer | same | `Probe` |
 //! | | probed good | ready | the next after `interval` |
 //! | | probed bad | same | `retries` in a row: see the next two |
-//! | | … and `on_unhealthy = "restart"` | stopping(unhealthy) | stop signal |
+//! | | … and `on_unhealthy = "restart"` | stopping(unhealthy), killing(unhealthy) | as halt |
 //! | | … and `"ignore"`, or it is leaving | unhealthy | probes go on |
-//! | | halt | stopping(asked) | stop command or signal; no timeout: as kill |
+//! | | halt | stopping(asked), killing(asked) | stop command or signal; given no time, it is killed |
 //! | | kill | killing | `KillAll` |
 //! | | exited | clearing(*verdict*; leaving: anew) | `KillAll` |
 //! | | anew | same | it is leaving now |

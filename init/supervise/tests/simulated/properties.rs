@@ -2,9 +2,10 @@
 //! two processes of one service, no start before its conditions, no stop
 //! before its dependants, no exit with a child left, no storm of actions.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use holdall_protocol::control::{Exit, State};
+use holdall_protocol::control::{Exit, HealthKind, State};
 use holdall_protocol::manifest::{
     Backoff, Condition, Dependency, GiveUp, Health, Kind, OnUnhealthy, Probe, Reload, Restart,
     Schedule, Service, Start, Stop,
@@ -12,6 +13,7 @@ use holdall_protocol::manifest::{
 use holdall_protocol::{Manifest, Millis, Signal};
 use holdall_supervise::{Action, Command, Event, Options, ServiceId, Supervisor, Timestamp};
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 
 use crate::world::{Program, World};
 
@@ -420,40 +422,78 @@ proptest! {
         options in options(),
         events in prop::collection::vec((times(), nonsense()), 0..80),
     ) {
-        let mut supervisor = Supervisor::new(&manifest, options);
-        let mut now = Timestamp(0);
-        let mut exits = 0;
-        let mut drain = |supervisor: &mut Supervisor| {
-            let mut count = 0;
-            while let Some(action) = supervisor.poll_action() {
-                count += 1;
-                assert!(count < 200, "a storm: {action:?}");
-                exits += usize::from(matches!(action, Action::Exit { .. }));
-            }
-        };
-        for (after, event) in events {
-            now = now + Millis(after);
-            for _ in 0..1000 {
-                let Some(due) = supervisor.poll_timeout().filter(|at| *at <= now) else { break };
-                supervisor.handle_timeout(due);
-                drain(&mut supervisor);
-            }
-            supervisor.handle(now, event);
-            drain(&mut supervisor);
-            let status = supervisor.status(now);
-            prop_assert_eq!(status.services.len(), manifest.services.len());
-            for kind in [
-                holdall_protocol::control::HealthKind::Ready,
-                holdall_protocol::control::HealthKind::Auto,
-            ] {
-                let healthy = supervisor.health(kind);
-                prop_assert!(healthy.is_ok() || healthy.is_err_and(|why| !why.is_empty()));
-            }
-        }
-        supervisor.handle(now, Event::Shutdown);
-        supervisor.handle_timeout(now + manifest.init.stop_timeout.max(Millis(500)));
-        drain(&mut supervisor);
-        prop_assert_eq!(exits, 1, "it ends by its bound, once");
-        prop_assert_eq!(supervisor.poll_timeout(), None);
+        confuse(&manifest, options, &events);
     }
+}
+
+/// Tells a supervisor all of these: how often it was told something.
+fn confuse(manifest: &Manifest, options: Options, events: &[(u64, Event)]) -> u64 {
+    let mut supervisor = Supervisor::new(manifest, options);
+    let mut now = Timestamp(0);
+    let (mut told, mut exits) = (0, 0);
+    let mut drain = |supervisor: &mut Supervisor| {
+        told += 1;
+        let mut count = 0;
+        while let Some(action) = supervisor.poll_action() {
+            count += 1;
+            assert!(count < 200, "a storm: {action:?}");
+            exits += usize::from(matches!(action, Action::Exit { .. }));
+        }
+    };
+    for (after, event) in events {
+        now = now + Millis(*after);
+        for _ in 0..1000 {
+            let Some(due) = supervisor.poll_timeout().filter(|at| *at <= now) else {
+                break;
+            };
+            supervisor.handle_timeout(due);
+            drain(&mut supervisor);
+        }
+        supervisor.handle(now, event.clone());
+        drain(&mut supervisor);
+        let status = supervisor.status(now);
+        assert_eq!(status.services.len(), manifest.services.len());
+        for kind in [HealthKind::Ready, HealthKind::Auto] {
+            let healthy = supervisor.health(kind);
+            assert!(healthy.is_ok() || healthy.is_err_and(|why| !why.is_empty()));
+        }
+    }
+    supervisor.handle(now, Event::Shutdown);
+    supervisor.handle_timeout(now + manifest.init.stop_timeout.max(Millis(500)));
+    drain(&mut supervisor);
+    assert_eq!(exits, 1, "it ends by its bound, once");
+    assert_eq!(supervisor.poll_timeout(), None);
+    told
+}
+
+/// What `make soak` goes on to.
+const MANY: u64 = 10_000_000;
+
+#[test]
+#[ignore = "takes minutes: make soak"]
+fn ten_million_random_events_break_no_promise() {
+    let (sense, other) = (Cell::new(0), Cell::new(0));
+    let mut boxes = 0;
+    let mut runner = TestRunner::new(cases(1000));
+    while sense.get() + other.get() < MANY {
+        let any = (
+            manifests(),
+            prop::collection::vec(programs(false), 8),
+            options(),
+            prop::collection::vec((times(), deeds()), 0..12),
+            prop::collection::vec((times(), nonsense()), 0..80),
+        );
+        let done = runner.run(&any, |(manifest, programs, options, deeds, events)| {
+            sense.set(sense.get() + live(&manifest, &programs, options, &deeds).told);
+            other.set(other.get() + confuse(&manifest, options, &events));
+            Ok(())
+        });
+        done.unwrap_or_else(|found| panic!("{found}"));
+        boxes += 2 * runner.config().cases;
+    }
+    println!(
+        "{} events that can be and {} that can not, in {boxes} boxes: no promise broken",
+        sense.get(),
+        other.get()
+    );
 }

@@ -117,6 +117,8 @@ pub(crate) struct World {
     hurried: bool,
     left_behind: BTreeSet<usize>,
     pub(crate) bound: u64,
+    /// How often the supervisor was told something.
+    pub(crate) told: u64,
 }
 
 /// The foreground command among the children.
@@ -148,6 +150,7 @@ impl World {
             hurried: false,
             left_behind: BTreeSet::new(),
             bound: manifest.init.stop_timeout.0.max(500),
+            told: 0,
         }
     }
 
@@ -156,6 +159,7 @@ impl World {
         if event == Event::Shutdown {
             self.hurried |= std::mem::replace(&mut self.asked, true);
         }
+        self.told += 1;
         self.supervisor.handle(Timestamp(self.now), event);
         self.obey();
     }
@@ -259,6 +263,7 @@ impl World {
                 let (_, _, child, life, what) = self.queue.pop_first().expect("it was there");
                 self.happen(child, life, what);
             } else {
+                self.told += 1;
                 self.supervisor.handle_timeout(Timestamp(self.now));
                 self.obey();
             }
