@@ -95,7 +95,7 @@ bench: build
 
 # Random boxes through random deeds, for a long time, without one promise of
 # the init's core broken: ten million events, then CASES of each property.
-CASES ?= 20000
+CASES ?= 200000
 soak: setup
 	cargo test --release --locked -p holdall-supervise --test simulated -- --ignored --nocapture ten_million
 	PROPTEST_CASES=$(CASES) cargo test --release --locked -p holdall-supervise --test simulated properties

@@ -5,6 +5,7 @@ mod boot;
 mod child;
 mod control;
 mod crowd;
+mod edges;
 mod exec;
 mod foreground;
 mod given;

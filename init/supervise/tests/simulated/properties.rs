@@ -474,7 +474,6 @@ const MANY: u64 = 10_000_000;
 fn ten_million_random_events_break_no_promise() {
     let (sense, other) = (Cell::new(0), Cell::new(0));
     let mut boxes = 0;
-    let mut runner = TestRunner::new(cases(1000));
     while sense.get() + other.get() < MANY {
         let any = (
             manifests(),
@@ -483,13 +482,18 @@ fn ten_million_random_events_break_no_promise() {
             prop::collection::vec((times(), deeds()), 0..12),
             prop::collection::vec((times(), nonsense()), 0..80),
         );
-        let done = runner.run(&any, |(manifest, programs, options, deeds, events)| {
-            sense.set(sense.get() + live(&manifest, &programs, options, &deeds).told);
-            other.set(other.get() + confuse(&manifest, options, &events));
-            Ok(())
-        });
+        let config = ProptestConfig {
+            source_file: Some(file!()),
+            ..cases(1000)
+        };
+        boxes += 2 * config.cases;
+        let done =
+            TestRunner::new(config).run(&any, |(manifest, programs, options, deeds, events)| {
+                sense.set(sense.get() + live(&manifest, &programs, options, &deeds).told);
+                other.set(other.get() + confuse(&manifest, options, &events));
+                Ok(())
+            });
         done.unwrap_or_else(|found| panic!("{found}"));
-        boxes += 2 * runner.config().cases;
     }
     println!(
         "{} events that can be and {} that can not, in {boxes} boxes: no promise broken",

@@ -3,7 +3,7 @@
 use holdall_protocol::control::{Exit, State};
 use holdall_protocol::manifest::{Backoff, GiveUp, Restart};
 use holdall_protocol::{Millis, Signal};
-use holdall_supervise::{Action, Note};
+use holdall_supervise::{Action, Event, Note};
 
 use super::{boot, ends, is_note};
 use crate::world::{Program, manifest};
@@ -27,6 +27,31 @@ fn a_crash_takes_nothing_else_down_and_is_mended_after_the_backoff() {
     assert_eq!(
         world.status("redis").last_exit,
         Some(Exit::Signal(Signal::KILL))
+    );
+}
+
+#[test]
+fn a_wall_clock_that_jumps_moves_no_wait() {
+    let manifest = manifest(&[("app", &[])]);
+    let comes_back = |jumps: &[u64]| {
+        let mut world = boot(&manifest, &[]);
+        world.tell(Event::Clock {
+            wall: 1_700_000_000_000,
+        });
+        world.run_until(1000);
+        world.kill("app", Signal::KILL);
+        for wall in jumps {
+            world.tell(Event::Clock { wall: *wall });
+            world.run_for(50);
+        }
+        world.run_until(5000);
+        world.spawns("app")
+    };
+    let undisturbed = comes_back(&[]);
+    assert_eq!(undisturbed.len(), 2);
+    assert_eq!(
+        comes_back(&[4_000_000_000_000, 0, 1_700_000_000_000]),
+        undisturbed
     );
 }
 
