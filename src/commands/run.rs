@@ -124,9 +124,9 @@ fn start(context: &Context, args: &Args) -> Outcome {
     }
     let has_command = !args.command.is_empty();
     let code = attach::until_exit(context, &boxes, &record, &started, has_command)?;
-    drop(started);
     if args.rm {
-        // Its monitor removes it as well; whoever comes second finds it gone.
+        started.let_go();
+        // Its monitor was killed where it is still there.
         match boxes.remove(&record.id, true) {
             Ok(()) | Err(BoxError::NotFound { .. }) => {}
             Err(error) => return Err(error.into()),

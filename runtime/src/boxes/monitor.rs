@@ -93,6 +93,10 @@ struct Monitor {
     keeper: Option<UnixStream>,
     /// The host's network, when this process is in the box's.
     host_network: Option<File>,
+    /// The box's mounts. The kernel takes them apart when the last who has them
+    /// goes, some milliseconds of waiting for every CPU; as long as it is not
+    /// the box's own process, its end is not held up by that.
+    mounts: Option<File>,
 }
 
 impl Monitor {
@@ -133,6 +137,13 @@ impl Monitor {
                 ));
             }
         };
+        // A file system of the host's must be free once the end is told, and a
+        // box that stays may be started again at once.
+        let mounts = match orders.remove && orders.no_binds {
+            // One that has ended already has none any more.
+            true => File::open(format!("/proc/{}/ns/mnt", run.process.pid)).ok(),
+            false => None,
+        };
         let from_keeper = std::mem::take(&mut orders.from_keeper);
         orders.task = Task::Adopt(run.clone());
         let reaper = Reaper::new(run.process.pid);
@@ -146,6 +157,7 @@ impl Monitor {
             starter: None,
             keeper: None,
             host_network: None,
+            mounts,
         };
         if from_keeper {
             monitor.keeper = Some(channel);
@@ -300,14 +312,21 @@ impl Monitor {
             drop(channel::send(keeper, &Done, &[]));
         }
         drop(self.kept);
-        if let Some(lock) = lock {
-            // Who started the box may still read its log.
-            if let Some(starter) = &self.starter {
-                wait_for_end(starter);
-            }
-            self.store.remove(&self.orders.id, &lock)?;
+        let Some(lock) = lock else {
+            return Ok(());
+        };
+        // Who started the box may still read its log.
+        if let Some(starter) = &self.starter {
+            wait_for_end(starter);
         }
-        Ok(())
+        let remains = self.store.take_away(&self.orders.id, &lock)?;
+        // The name is free, which is all that anybody waits for.
+        drop(self.starter);
+        drop(self.mounts);
+        match remains {
+            Some(remains) => remains.remove(),
+            None => Ok(()),
+        }
     }
 }
 

@@ -36,6 +36,8 @@ pub(crate) struct Orders {
     pub(crate) id: BoxId,
     /// Remove the box when it ends.
     pub(crate) remove: bool,
+    /// Nothing of the host's own is mounted in it.
+    pub(crate) no_binds: bool,
     /// Its logs come as records on a FIFO of their own.
     pub(crate) has_init: bool,
     /// The box's network is the host's, so there is none to join.
@@ -83,6 +85,7 @@ impl Orders {
             run: dirs.run().to_owned(),
             id,
             remove: false,
+            no_binds: false,
             has_init: false,
             host_network: false,
             ports: Vec::new(),

@@ -1,6 +1,8 @@
 //! Starting a box, and giving one that lost its monitor and keeper new ones.
 
 use std::fs::{File, OpenOptions};
+use std::io;
+use std::net::Shutdown;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
@@ -24,6 +26,7 @@ use super::layers;
 use super::lock::Lock;
 use super::logfile::note;
 use super::monitor::start_monitor;
+use super::mounts::MountSource;
 use super::orders::{Answer, Kept, Launch, Orders, Task};
 use super::record::{Network, Record};
 use super::state::{LOST, Run};
@@ -71,6 +74,19 @@ impl Started {
             .exit_code()
             .map_err(BoxError::system("read the box's exit code"))?;
         Ok(code.unwrap_or(LOST))
+    }
+
+    /// Lets a box with `--rm` go; its name is free when this returns, and its
+    /// files are removed by whoever minded it.
+    pub fn let_go(self) {
+        let Some(mut monitor) = self.monitor else {
+            return;
+        };
+        // The monitor hears it, and then hangs up; as it does where it was
+        // killed, and the box is the next command's to remove.
+        if monitor.shutdown(Shutdown::Write).is_ok() {
+            drop(io::copy(&mut monitor, &mut io::sink()));
+        }
     }
 }
 
@@ -201,6 +217,10 @@ pub(crate) fn adopt(store: &BoxStore, record: &Record, run: &Run) -> Result<(), 
 fn orders(store: &BoxStore, record: &Record, task: Task) -> Orders {
     let mut orders = Orders::new(store.dirs(), record.id.clone(), task);
     orders.remove = record.remove;
+    orders.no_binds = !record
+        .mounts
+        .iter()
+        .any(|mount| matches!(mount.source, MountSource::Bind { .. }));
     orders.has_init = record.has_init;
     orders.host_network = record.network == Network::Host;
     orders

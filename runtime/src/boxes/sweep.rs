@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::path::PathBuf;
 
 use super::error::BoxError;
 use super::files::{gone_is_fine, remove_any};
@@ -21,25 +22,23 @@ impl BoxStore {
     /// Removes a box that doesn't run and whose lock the caller holds: it is
     /// gone by one rename, its files after that. That it is gone already is no
     /// error.
-    pub(crate) fn remove(&self, id: &BoxId, _lock: &Lock) -> Result<(), BoxError> {
+    pub(crate) fn remove(&self, id: &BoxId, lock: &Lock) -> Result<(), BoxError> {
+        match self.take_away(id, lock)? {
+            Some(remains) => remains.remove(),
+            None => Ok(()),
+        }
+    }
+
+    /// The first half of [`BoxStore::remove`]; `None` where it is gone already.
+    /// As long as the lock is held, nobody else does the second.
+    pub(crate) fn take_away(&self, id: &BoxId, _lock: &Lock) -> Result<Option<Remains>, BoxError> {
         let dir = self.dir(id);
         let remains = self.dirs().boxes().join(format!("{GONE}{id}"));
         match fs::rename(dir.path(), &remains) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(BoxError::file("remove", dir.path())(error)),
+            Ok(()) => Ok(Some(Remains(remains))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(BoxError::file("remove", dir.path())(error)),
         }
-        // The lock moved along and goes last, so that until then a sweeper
-        // leaves the remains to us.
-        let entries = fs::read_dir(&remains).map_err(BoxError::file("read", &remains))?;
-        for entry in entries {
-            let entry = entry.map_err(BoxError::file("read", &remains))?;
-            if entry.file_name() != "lock" {
-                let path = entry.path();
-                remove_any(&path).map_err(BoxError::file("remove", &path))?;
-            }
-        }
-        gone_is_fine(fs::remove_dir_all(&remains)).map_err(BoxError::file("remove", &remains))
     }
 
     /// As [`BoxStore::draft`] does it, without one.
@@ -93,6 +92,28 @@ impl BoxStore {
             drop(locked);
         }
         Ok(())
+    }
+}
+
+/// The files of a box that is gone.
+#[derive(Debug)]
+#[must_use = "they take space"]
+pub(crate) struct Remains(PathBuf);
+
+impl Remains {
+    /// The lock moved along and goes last, so that until then a sweeper leaves
+    /// the remains to us.
+    pub(crate) fn remove(self) -> Result<(), BoxError> {
+        let Self(dir) = self;
+        let entries = fs::read_dir(&dir).map_err(BoxError::file("read", &dir))?;
+        for entry in entries {
+            let entry = entry.map_err(BoxError::file("read", &dir))?;
+            if entry.file_name() != "lock" {
+                let path = entry.path();
+                remove_any(&path).map_err(BoxError::file("remove", &path))?;
+            }
+        }
+        gone_is_fine(fs::remove_dir_all(&dir)).map_err(BoxError::file("remove", &dir))
     }
 }
 

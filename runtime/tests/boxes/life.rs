@@ -18,6 +18,7 @@ tests![
     a_name_is_taken_once_and_numbered_after_that,
     a_box_is_found_by_name_and_by_the_beginning_of_its_id,
     a_box_with_rm_is_gone_after_its_end_but_not_before_its_log_is_read,
+    a_box_with_rm_that_was_let_go_has_left_its_name,
     only_a_box_that_stays_makes_the_kernel_sync_the_hosts_disk,
     a_box_with_rm_whose_start_failed_starts_at_the_next_try,
     a_read_only_box_writes_to_memory_alone,
@@ -167,6 +168,20 @@ fn a_box_with_rm_is_gone_after_its_end_but_not_before_its_log_is_read() {
     crate::world::eventually("the box to be removed", || {
         world.boxes.list().expect("listed").is_empty()
     });
+}
+
+fn a_box_with_rm_that_was_let_go_has_left_its_name() {
+    let world = World::new();
+    for _ in 0..3 {
+        let mut options = world.script("exit 4");
+        options.remove = true;
+        options.name = Some("again".parse().expect("a name"));
+        let record = world.create(options);
+        let started = world.start(&record.id);
+        assert_eq!(started.wait().expect("ended"), 4);
+        started.let_go();
+        assert!(world.boxes.list().expect("listed").is_empty());
+    }
 }
 
 /// The kernel writes back the whole filesystem below an overlay when its last
