@@ -6,8 +6,10 @@
 
 pub(crate) mod elf;
 mod program;
+mod templates;
 
 use std::fmt;
+use std::ops::Range;
 use std::path::Path;
 
 use holdall_image::Tree;
@@ -15,9 +17,10 @@ use holdall_image::root::Kind;
 use holdall_image::tree::TreeError;
 use holdall_protocol::account;
 use holdall_protocol::diagnostic::{self, Diagnostic};
-use holdall_protocol::manifest::{Manifest, Probe, Service};
+use holdall_protocol::manifest::{Dialect, Manifest, Probe, Reload, Service};
 
-use crate::toml::{Places, Source};
+use crate::config;
+use crate::toml::Source;
 
 /// One thing that is wrong: its place, the line, a caret, and what helps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,9 +31,9 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(crate) fn new(source: &Source, found: &Diagnostic) -> Self {
-        let path = source.path.display().to_string();
-        let rendered = diagnostic::render(&path, &source.text, std::slice::from_ref(found));
+    /// Found in a file with this path and text.
+    fn new(path: &str, text: &str, found: &Diagnostic) -> Self {
+        let rendered = diagnostic::render(path, text, std::slice::from_ref(found));
         Self {
             diagnostic: found.clone(),
             rendered: rendered.trim_end().to_owned(),
@@ -45,32 +48,25 @@ impl fmt::Display for Finding {
 }
 
 /// Everything that is wrong with the services of an image with these files and
-/// this PATH, in the order of the file.
+/// variables, in the order of the file; then what is wrong in templates.
 pub(crate) fn services(
-    manifest: &Manifest,
-    places: &Places,
+    source: &Source,
     tree: &Tree,
-    path: &str,
-) -> Result<Vec<Diagnostic>, TreeError> {
+    variables: &[(String, String)],
+) -> Result<Vec<Finding>, TreeError> {
+    let Source {
+        manifest, places, ..
+    } = source;
+    let path = variables.iter().find(|(name, _)| name == "PATH");
+    let path = path.map_or(config::PATH, |(_, value)| value);
     let accounts = Accounts::read(tree)?;
     let mut found = Vec::new();
     for service in &manifest.services {
         let name = service.name.as_str();
-        let mut add = |key: &str, problem: Problem| {
-            let span = places.of(name, key);
-            found.push(Diagnostic {
-                message: problem.message,
-                span,
-                help: problem.help,
-            });
-        };
+        let mut add = |key: &str, problem: Problem| found.push(problem.at(places.of(name, key)));
         accounts.check(service, &mut add);
         let path = service.env.get("PATH").map_or(path, String::as_str);
-        let mut commands = vec![("command", &service.command)];
-        if let Some(Probe::Exec(words)) = service.health.as_ref().map(|health| &health.probe) {
-            commands.push(("health", words));
-        }
-        for (key, words) in commands {
+        for (key, words) in commands(service) {
             if is_in_volume(manifest, &service.dir, words) {
                 continue;
             }
@@ -87,8 +83,33 @@ pub(crate) fn services(
             add("dir", problem);
         }
     }
+    let mut add = |service: &str, problem: Problem| {
+        found.push(problem.at(places.of(service, "templates")));
+    };
+    let in_templates = templates::check(manifest, tree, variables, &mut add)?;
     found.sort_by_key(|diagnostic| diagnostic.span.start);
-    Ok(found)
+    let file = source.path.display().to_string();
+    let found = found
+        .iter()
+        .map(|found| Finding::new(&file, &source.text, found));
+    Ok(found.chain(in_templates).collect())
+}
+
+/// Everything that init runs for a service, with the key that says so.
+fn commands(service: &Service) -> Vec<(&'static str, &Vec<String>)> {
+    let mut commands = vec![("command", &service.command)];
+    if let Some(Probe::Exec(words)) = service.health.as_ref().map(|health| &health.probe) {
+        commands.push(("health", words));
+    }
+    if let Some(Dialect::Asked(Probe::Exec(words))) = service.ready.as_ref().map(|ready| &ready.by)
+    {
+        commands.push(("ready", words));
+    }
+    commands.extend(service.stop.command.iter().map(|words| ("stop", words)));
+    if let Some(Reload::Command(words)) = &service.reload {
+        commands.push(("reload", words));
+    }
+    commands
 }
 
 /// What is wrong, without its place.
@@ -103,6 +124,14 @@ impl Problem {
         Self {
             message,
             help: None,
+        }
+    }
+
+    fn at(self, span: Range<usize>) -> Diagnostic {
+        Diagnostic {
+            message: self.message,
+            span,
+            help: self.help,
         }
     }
 
@@ -159,6 +188,11 @@ impl Accounts {
             && let Err(error) = account::find_group(&self.group, group)
         {
             add("group", refuse(error));
+        }
+        for group in &service.groups {
+            if let Err(error) = account::find_group(&self.group, group) {
+                add("groups", refuse(error));
+            }
         }
     }
 }

@@ -25,7 +25,7 @@ const LABEL_GRACE: &str = "io.holdall.grace";
 
 /// The version of the checks of services: an image that was checked by less
 /// is checked again.
-const CHECKS: u32 = 1;
+const CHECKS: u32 = 2;
 
 /// The engine gives an answer of `/init health` this long. It is one message
 /// to a process that does nothing else for long.

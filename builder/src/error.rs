@@ -11,6 +11,7 @@ use holdall_protocol::diagnostic::{self, Diagnostic};
 use holdall_runtime::step::StepError;
 
 use crate::cache::CacheError;
+use crate::check::Finding;
 use crate::context::ContextError;
 use crate::diff::DiffError;
 use crate::program::ProgramError;
@@ -195,6 +196,16 @@ impl BuildError {
             path: path.to_owned(),
             count: found.len(),
             rendered,
+        }
+    }
+
+    /// What the checks of the services have found.
+    pub(crate) fn unfit(path: &Path, found: &[Finding]) -> Self {
+        let rendered: Vec<String> = found.iter().map(ToString::to_string).collect();
+        Self::Invalid {
+            path: path.to_owned(),
+            count: found.len(),
+            rendered: rendered.join("\n"),
         }
     }
 

@@ -212,18 +212,9 @@ impl Executor<'_> {
     /// Checks the services against the image's own files, and puts it together.
     fn finish(&self, made: &Made) -> Result<Image, BuildError> {
         let tree = self.below(made)?;
-        let found = check::services(
-            &self.prepared.source.manifest,
-            &self.prepared.source.places,
-            &tree,
-            &self.path(made),
-        )?;
+        let found = check::services(&self.prepared.source, &tree, &self.variables(made))?;
         if !found.is_empty() {
-            return Err(BuildError::invalid(
-                &self.prepared.source.path,
-                &self.prepared.source.text,
-                &found,
-            ));
+            return Err(BuildError::unfit(&self.prepared.source.path, &found));
         }
         let Source {
             image, manifest, ..
@@ -242,13 +233,6 @@ impl Executor<'_> {
             .map(|layer| layer.descriptor.clone())
             .collect();
         Ok(self.build.store.put_image(&config, &layers)?)
-    }
-
-    /// The image's PATH.
-    fn path(&self, made: &Made) -> String {
-        let variables = self.variables(made);
-        let path = variables.into_iter().find(|(name, _)| name == "PATH");
-        path.map_or_else(|| config::PATH.to_owned(), |(_, value)| value)
     }
 
     /// The image's environment.

@@ -132,13 +132,10 @@ pub(crate) fn check(
     }
     let tree = Tree::open(&execute::folders(build.store, &layers)?)?;
     let variables = config::environment(&env, &prepared.source.image.env);
-    let path = variables
+    let variables: Vec<(String, String)> = variables
         .iter()
-        .find_map(|variable| variable.strip_prefix("PATH="));
-    let (manifest, places) = (&prepared.source.manifest, &prepared.source.places);
-    let found = check::services(manifest, places, &tree, path.unwrap_or(config::PATH))?;
-    Ok(found
-        .iter()
-        .map(|found| Finding::new(&prepared.source, found))
-        .collect())
+        .filter_map(|variable| variable.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    Ok(check::services(&prepared.source, &tree, &variables)?)
 }

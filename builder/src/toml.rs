@@ -3,6 +3,7 @@
 
 mod image;
 mod places;
+mod templates;
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -13,6 +14,7 @@ use holdall_protocol::{decode, diagnostic};
 
 pub(crate) use self::image::{Base, Copy, Image};
 pub(crate) use self::places::Places;
+pub(crate) use self::templates::{FOLDER, under_each_profile};
 use crate::error::BuildError;
 
 /// What the file is called where nobody says otherwise.
@@ -123,11 +125,15 @@ pub(crate) fn describe(
     let mut found = problems.sorted();
     let manifest = Manifest::from_toml(text, Reader::Builder);
     match (image, manifest) {
-        (Some(image), Ok(manifest)) if found.is_empty() => Ok(Described {
-            image,
-            manifest,
-            places: places.unwrap_or_default(),
-        }),
+        (Some(mut image), Ok(manifest)) if found.is_empty() => {
+            let places = places.unwrap_or_default();
+            image.copy.extend(templates::copies(&manifest, &places));
+            Ok(Described {
+                image,
+                manifest,
+                places,
+            })
+        }
         (_, manifest) => {
             found.extend(manifest.err().into_iter().flatten());
             found.sort_by_key(|diagnostic| diagnostic.span.start);

@@ -3,11 +3,13 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use holdall_protocol::account::AccountError;
 use holdall_protocol::manifest::Template;
+use holdall_protocol::template::{self, Malformed, Otherwise, Place};
 
 use crate::account;
 use crate::environment::Environment;
@@ -37,10 +39,8 @@ pub(crate) enum TemplateError {
 /// What is wrong with a place that is to be filled in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unfilled {
-    #[error("`${{` is not closed")]
-    Open,
-    #[error("`${{{0}}}` is neither ${{VAR}} nor ${{VAR:-default}} nor ${{VAR:?message}}")]
-    Form(String),
+    #[error(transparent)]
+    Malformed(Malformed),
     #[error("variable {0} is not set")]
     Unset(String),
     #[error("{name}: {message}")]
@@ -129,52 +129,32 @@ fn write(to: &Path, bytes: &[u8], mode: u32, owner: Option<(u32, u32)>) -> io::R
 /// The text with its variables; else the line, and what is wrong there.
 fn fill_in(text: &[u8], env: &Environment) -> Result<Vec<u8>, (usize, Unfilled)> {
     let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.windows(2).position(|two| two == b"${") {
-        let (before, tail) = rest.split_at(at);
-        out.extend_from_slice(before);
-        let line = 1 + newlines(text) - newlines(tail);
-        let inside = tail.get(2..).unwrap_or(&[]);
-        let end = inside.iter().position(|byte| *byte == b'}');
-        let end = end.ok_or((line, Unfilled::Open))?;
-        let (place, after) = inside.split_at(end);
-        let place = String::from_utf8_lossy(place);
-        out.extend(value(&place, env).map_err(|reason| (line, reason))?);
-        rest = after.get(1..).unwrap_or(&[]);
+    let mut from = 0;
+    for place in template::places(text) {
+        let line =
+            |at: usize| 1 + memchr::memchr_iter(b'\n', text.get(..at).unwrap_or(&[])).count();
+        let place = place.map_err(|(span, why)| (line(span.start), Unfilled::Malformed(why)))?;
+        let value = value(&place, env).map_err(|reason| (line(place.span.start), reason))?;
+        out.extend_from_slice(text.get(from..place.span.start).unwrap_or(&[]));
+        out.extend(value);
+        from = place.span.end;
     }
-    out.extend_from_slice(rest);
+    out.extend_from_slice(text.get(from..).unwrap_or(&[]));
     Ok(out)
 }
 
-fn newlines(text: &[u8]) -> usize {
-    memchr::memchr_iter(b'\n', text).count()
-}
-
-fn value(place: &str, env: &Environment) -> Result<Vec<u8>, Unfilled> {
-    use std::os::unix::ffi::OsStrExt;
-    let (name, rest) = match place.split_once(':') {
-        Some((name, rest)) => (name, Some(rest)),
-        None => (place, None),
-    };
-    let letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    let plain = name.bytes().all(letter) && !name.starts_with(|c: char| c.is_ascii_digit());
-    let form = || Unfilled::Form(place.to_owned());
-    if name.is_empty() || !plain {
-        return Err(form());
-    }
-    let found = env.get(name).map(|value| value.as_bytes().to_vec());
-    let Some(rest) = rest else {
-        return found.ok_or_else(|| Unfilled::Unset(name.to_owned()));
-    };
+fn value(place: &Place<'_>, env: &Environment) -> Result<Vec<u8>, Unfilled> {
+    let name = || place.name.to_owned();
+    let found = env.get(place.name).map(|value| value.as_bytes().to_vec());
     // As a shell has it, `:` also counts an empty one as not set.
-    let found = found.filter(|value| !value.is_empty());
-    match (rest.strip_prefix('-'), rest.strip_prefix('?')) {
-        (Some(default), _) => Ok(found.unwrap_or_else(|| default.as_bytes().to_vec())),
-        (None, Some(message)) => found.ok_or_else(|| Unfilled::Required {
-            name: name.to_owned(),
+    let filled = || found.clone().filter(|value| !value.is_empty());
+    match place.otherwise {
+        Otherwise::Nothing => found.ok_or_else(|| Unfilled::Unset(name())),
+        Otherwise::Default(default) => Ok(filled().unwrap_or_else(|| default.as_bytes().to_vec())),
+        Otherwise::Message(message) => filled().ok_or_else(|| Unfilled::Required {
+            name: name(),
             message: message.to_owned(),
         }),
-        (None, None) => Err(form()),
     }
 }
 
@@ -206,14 +186,7 @@ mod tests {
         assert_eq!(error("\n${NONE}"), (2, Unfilled::Unset("NONE".to_owned())));
         let (line, required) = error("a\nb\n${EMPTY:?set it}");
         assert_eq!((line, required.to_string().as_str()), (3, "EMPTY: set it"));
-        assert_eq!(error("${PORT"), (1, Unfilled::Open));
-        for bad in ["${}", "${1}", "${a b}", "${PORT:x}", "${PORT:+x}"] {
-            assert!(matches!(error(bad), (1, Unfilled::Form(_))), "{bad}");
-        }
-        let shown = error("${1}").1.to_string();
-        assert_eq!(
-            shown,
-            "`${1}` is neither ${VAR} nor ${VAR:-default} nor ${VAR:?message}"
-        );
+        let (line, open) = error("${A:-}\n${PORT");
+        assert_eq!((line, open.to_string().as_str()), (2, "`${` is not closed"));
     }
 }

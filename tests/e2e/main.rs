@@ -28,3 +28,4 @@ mod life_cycle;
 mod listen;
 mod load;
 mod reproducible;
+mod templates;

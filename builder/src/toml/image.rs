@@ -25,7 +25,7 @@ pub(crate) struct Image {
     pub(crate) from: At<Base>,
     /// `packages`, in the order of the file.
     pub(crate) packages: Vec<At<String>>,
-    /// `copy`, in order.
+    /// `copy`, in order; then what services' `templates` name of the context.
     pub(crate) copy: Vec<Copy>,
     /// `run`, in order.
     pub(crate) run: Vec<At<String>>,

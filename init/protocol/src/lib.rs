@@ -16,6 +16,7 @@ pub mod millis;
 pub mod name;
 pub mod signal;
 pub mod suggest;
+pub mod template;
 
 pub use diagnostic::Diagnostic;
 pub use manifest::{Manifest, Reader};

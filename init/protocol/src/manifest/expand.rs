@@ -1,6 +1,6 @@
 //! Services with `instances`, as so many services.
 
-use super::{Dependency, Manifest, Probe, Reload, Service};
+use super::{Dependency, Dialect, Manifest, Probe, Reload, Service};
 use crate::ServiceName;
 
 /// What stands for the number of an instance, in its texts.
@@ -70,6 +70,11 @@ impl Service {
             },
         ];
         commands.into_iter().flatten().flatten().for_each(fill);
+        if let Some(Dialect::Asked(Probe::Exec(words))) =
+            instance.ready.as_mut().map(|ready| &mut ready.by)
+        {
+            words.iter_mut().for_each(fill);
+        }
         instance.env.values_mut().for_each(fill);
         fill(&mut instance.dir);
         instance
