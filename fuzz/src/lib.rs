@@ -14,6 +14,8 @@ mod elf;
 mod entries;
 mod frames;
 mod holdall_toml;
+mod init;
+mod init_log;
 mod jail;
 mod layer;
 mod layout;
@@ -42,7 +44,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     target("accounts", accounts::run),
     target("archive", archive::run),
     target("documents", documents::run),
@@ -50,6 +52,7 @@ pub const TARGETS: [Target; 15] = [
     target("entries", entries::run),
     target("frames", frames::run),
     target("holdall_toml", holdall_toml::run),
+    target("init_log", init_log::run),
     target("layer", layer::run),
     target("layout", layout::run),
     target("logs", logs::run),

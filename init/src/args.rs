@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use holdall_protocol::control::HealthKind;
-use holdall_protocol::{ServiceName, Signal};
+use holdall_protocol::{Millis, Moment, ServiceName, Signal};
 
 use crate::usage::UsageError;
 
@@ -52,6 +52,10 @@ pub(crate) enum Verb {
         services: Vec<ServiceName>,
         /// Only the newest lines.
         tail: Option<u32>,
+        /// Only lines from this time on.
+        since: Option<Since>,
+        /// With their times.
+        timestamps: bool,
         /// And every new one.
         follow: bool,
     },
@@ -105,7 +109,17 @@ struct Raw {
     follow: bool,
     dry_run: bool,
     tail: Option<u32>,
+    since: Option<Since>,
+    timestamps: bool,
     kind: Option<HealthKind>,
+}
+
+/// From when on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Since {
+    /// So long ago.
+    Ago(Millis),
+    At(Moment),
 }
 
 /// Parses what follows the program's name.

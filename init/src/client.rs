@@ -7,7 +7,7 @@ use std::path::Path;
 use holdall_protocol::control::{HealthKind, Hello, Request, Response, Status};
 use holdall_protocol::frame::{self, Decoder, FrameError};
 use holdall_protocol::log::LogRecord;
-use holdall_protocol::{PROTOCOL_VERSION, ServiceName};
+use holdall_protocol::{Moment, PROTOCOL_VERSION, ServiceName};
 use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
@@ -15,9 +15,10 @@ use nix::unistd;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::args::Verb;
+use crate::args::{Since, Verb};
 use crate::boot;
-use crate::log::form::{about, prefix_of, prefixed, width};
+use crate::log::form::{about, prefixed};
+use crate::log::prefix::{prefix_of, width};
 use crate::notes;
 
 /// Why a verb failed. All end with code 1.
@@ -183,8 +184,18 @@ pub(crate) fn run(run_dir: Option<&Path>, json: bool, verb: Verb) -> Result<u8, 
         Verb::Logs {
             services,
             tail,
+            since,
+            timestamps,
             follow,
-        } => logs(&mut init, services, tail, follow, &mut out.out)?,
+        } => {
+            let request = Request::Logs {
+                services,
+                tail,
+                since: since.map(micros),
+                follow,
+            };
+            logs(&mut init, request, timestamps, &mut out)?;
+        }
         Verb::Start(services) => init.done(&Request::Start { services })?,
         Verb::Stop(services) => init.done(&Request::Stop { services })?,
         Verb::Restart(services) => init.done(&Request::Restart { services })?,
@@ -283,52 +294,68 @@ fn why(
         return Ok(());
     }
     writeln!(out.out, "its newest lines:")?;
-    let services = vec![service.clone()];
-    logs(init, services, Some(LAST_WORDS), false, &mut out.out)
+    let request = Request::Logs {
+        services: vec![service.clone()],
+        tail: Some(LAST_WORDS),
+        since: None,
+        follow: false,
+    };
+    logs(init, request, false, out)
+}
+
+/// From when on, in microseconds since 1970.
+fn micros(since: Since) -> u64 {
+    match since {
+        Since::At(Moment(micros)) => micros,
+        Since::Ago(span) => {
+            let now = crate::clock::wall_micros();
+            now.saturating_sub(span.0.saturating_mul(1000))
+        }
+    }
 }
 
 fn logs(
     init: &mut Connection,
-    services: Vec<ServiceName>,
-    tail: Option<u32>,
-    follow: bool,
-    out: &mut impl Write,
+    request: Request,
+    timestamps: bool,
+    out: &mut Output<impl Write>,
 ) -> Result<(), ClientError> {
-    let names: Vec<ServiceName> = if services.is_empty() {
-        init.status()?
-            .services
-            .into_iter()
-            .map(|service| service.name)
-            .collect()
-    } else {
-        services.clone()
+    let names: Vec<ServiceName> = match &request {
+        Request::Logs { services, .. } if !services.is_empty() => services.clone(),
+        _ => {
+            let services = init.status()?.services.into_iter();
+            services.map(|service| service.name).collect()
+        }
     };
     let width = width(&names);
     init.be_patient()?;
-    init.send(&Request::Logs {
-        services,
-        tail,
-        follow,
-    })?;
+    init.send(&request)?;
     loop {
         match init.answer()? {
-            Response::Log(record) => out.write_all(&line(width, &record))?,
+            Response::Log(record) if out.json => {
+                serde_json::to_writer(&mut out.out, &record).map_err(FrameError::Malformed)?;
+                writeln!(out.out)?;
+            }
+            Response::Log(record) => out.out.write_all(&line(width, timestamps, &record))?,
             Response::Done => return Ok(()),
             other => return Err(unexpected(&other)),
         }
-        out.flush()?;
+        out.out.flush()?;
     }
 }
 
-fn line(width: usize, record: &LogRecord) -> Vec<u8> {
+fn line(width: usize, timestamps: bool, record: &LogRecord) -> Vec<u8> {
     let mut out = Vec::with_capacity(width + record.text.len() + 8);
     let LogRecord {
+        time,
         service,
         stream,
         text,
         partial,
-        ..
     } = record;
+    if timestamps {
+        out.extend_from_slice(format!("{} ", Moment(*time)).as_bytes());
+    }
     let prefix = prefix_of(width, service.as_ref(), *stream);
     let about = about(service.as_ref(), *stream);
     prefixed(&mut out, &prefix, about, *partial, text.as_bytes());

@@ -7,7 +7,6 @@ use std::os::fd::AsFd;
 
 use holdall_protocol::Millis;
 use holdall_protocol::control::Exit;
-use holdall_protocol::log::Stream;
 use holdall_protocol::manifest::{Reload, Service};
 use holdall_supervise::{Event, ServiceId, Timestamp};
 
@@ -107,8 +106,8 @@ impl Pid1 {
         let mut launch = Launch::service(service, &words, &env, &[])?;
         launch.mark = mark.map(|mark| mark.value);
         let owner = launch.owner();
-        let mut pipe = |stream| self.pipes.open(id, stream, owner).map_err(SpawnError::Pipe);
-        let (stdout, stderr) = (pipe(Stream::Stdout)?, pipe(Stream::Stderr)?);
+        let pipes = self.pipes.pair(id, self.log.gate(id), owner);
+        let [stdout, stderr] = pipes.map_err(SpawnError::Pipe)?;
         let stdio = Stdio::Given([self.null.as_fd(), stdout.as_fd(), stderr.as_fd()]);
         let pid = spawn::spawn(launch, &stdio)?.pid;
         let number = self.number();

@@ -44,9 +44,10 @@ Usage: /init run [--after-ready] [-- COMMAND …]
 
   --after-ready     start the command only once every essential service is ready
 
-TERM, INT, QUIT and PWR stop the box in order; a second one at once. USR2 says
-in the log how everything is. Other signals go to the command. The exit code is
-the command's; else that of the essential service that was given up; else 0.
+TERM, INT, QUIT and PWR stop the box in order; a second one at once. HUP reads
+the file of services again, USR1 opens the log files anew, USR2 says in the log
+how everything is. Other signals go to the command. The exit code is the
+command's; else that of the essential service that was given up; else 0.
 ";
 
 const PS: &str = "\
@@ -58,13 +59,20 @@ Usage: /init ps [--format table|json]
 const LOGS: &str = "\
 Show the newest lines of the log.
 
-Usage: /init logs [-f] [-n LINES] [SERVICE …]
+Usage: /init logs [-f] [-t] [-n LINES] [--since TIME] [--format table|json] [SERVICE …]
 
   /init logs                          everything that is still known
   /init logs -f -n 20 web             the last 20 lines of web, and every new one
+  /init logs -t --since 10m web       the lines of the last ten minutes, with times
 
   -f, --follow      go on with every new line
+  -t, --timestamps  with the time of each
   -n, --tail LINES  only so many
+  --since TIME      only since then: 10m ago, or 2026-11-22T21:00:00Z
+
+The newest lines of every service are kept in memory, 256 KiB in all; a service
+that says a lot pushes out its own lines only. Its log file, if it has one, has
+more.
 ";
 
 const COMMANDS: &str = "\

@@ -33,6 +33,7 @@ mod perform;
 mod pid1;
 mod poll;
 mod probe;
+mod readers;
 mod reap;
 mod reload;
 mod requests;

@@ -137,6 +137,11 @@ pub(crate) fn why(service: &ServiceStatus) -> Vec<String> {
         lines.push(message.clone());
     }
     lines.push(format!("it was started again {} times", service.restarts));
+    match service.log_dropped {
+        0 => {}
+        1 => lines.push("1 line of its log did not arrive".to_owned()),
+        count => lines.push(format!("{count} lines of its log did not arrive")),
+    }
     lines
 }
 
@@ -222,6 +227,7 @@ mod tests {
             next_start: Some(Millis(1500)).filter(|_| pid.is_none()),
             message: None,
             waits_for: Vec::new(),
+            log_dropped: 0,
         };
         let services = vec![
             service("redis", State::Ready, Some(12)),

@@ -97,9 +97,8 @@ pub(crate) struct Pid1 {
     pub(crate) next_number: u64,
     /// More children may wait to be reaped.
     pub(crate) reap_more: bool,
-    /// The sink is being watched, and the pipes are.
+    /// The sink is being watched.
     pub(crate) sink_watched: bool,
-    pub(crate) pipes_watched: bool,
     pub(crate) farewell: Option<Farewell>,
     /// Where the control socket lies.
     pub(crate) run_dir: Option<std::path::PathBuf>,
@@ -251,7 +250,6 @@ impl Pid1 {
     /// What was said in this turn goes out, as far as it is taken.
     fn send_out(&mut self) {
         self.log.flush();
-        let holds_back = self.log.holds_back();
         if let Some(sink) = self.log.sink() {
             let waits = sink.waiting() > 0;
             if let Some(fd) = sink.watched().filter(|_| waits != self.sink_watched) {
@@ -263,16 +261,7 @@ impl Pid1 {
                 self.sink_watched = waits;
             }
         }
-        if holds_back == self.pipes_watched {
-            if holds_back {
-                self.poll.remove(self.pipes.fd());
-            } else {
-                let _ = self
-                    .poll
-                    .add(self.pipes.fd(), Token::Pipes, EpollFlags::EPOLLIN);
-            }
-            self.pipes_watched = !holds_back;
-        }
+        self.pipes.watch(&self.poll, &self.log);
         self.feed_readers();
     }
 

@@ -26,7 +26,12 @@ impl Pid1 {
                 Meaning::Shutdown => self.event(Event::Shutdown),
                 Meaning::Reload => self.reload_for_signal(),
                 Meaning::ReopenLogs => {
-                    self.log.say("SIGUSR1: there are no log files to open anew");
+                    let words = match self.log.reopen_files() {
+                        0 => "SIGUSR1: there are no log files to open anew".to_owned(),
+                        1 => "SIGUSR1: 1 log file opened anew".to_owned(),
+                        count => format!("SIGUSR1: {count} log files opened anew"),
+                    };
+                    self.log.say(&words);
                 }
                 Meaning::Dump => {
                     for line in notes::table(&self.supervisor.status(self.now)) {

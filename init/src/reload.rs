@@ -81,7 +81,7 @@ impl Pid1 {
         self.instances.resize_with(slots, Instance::default);
         let ids = (0_u32..).map(ServiceId).take(slots);
         let names = ids.filter_map(|id| Some(self.supervisor.service(id)?.name.clone()));
-        self.log.name(names.collect());
+        self.log.name(names.collect(), self.base.init.log);
     }
 
     /// Closes the sockets that nobody is to have any more.

@@ -3,18 +3,15 @@
 use std::os::fd::OwnedFd;
 
 use holdall_protocol::control::{ErrorKind, Exec, Request, Response};
-use holdall_protocol::log::{LogRecord, Stream};
 use holdall_protocol::{PROTOCOL_VERSION, ServiceName, Signal};
 use holdall_supervise::{Command, Event, ServiceId};
 
-use crate::control::client::{Authority, Reading, State};
+use crate::control::client::{Authority, State};
 use crate::kill::signal_group;
 use crate::lineage::Marks;
 use crate::pid1::{Pid1, Role};
+use crate::readers::Part;
 use crate::{exec, sys};
-
-/// Bytes of log that wait for one reader; it gets more when it has taken them.
-const READ_AHEAD: usize = 32 * 1024;
 
 impl Pid1 {
     /// Answers whoever has sent a whole request, each in its turn.
@@ -44,7 +41,7 @@ impl Pid1 {
         }
     }
 
-    fn refuse(&mut self, id: u64, kind: ErrorKind, message: impl Into<String>) {
+    pub(crate) fn refuse(&mut self, id: u64, kind: ErrorKind, message: impl Into<String>) {
         self.answer(
             id,
             &Response::Error {
@@ -80,7 +77,8 @@ impl Pid1 {
         }
         match request {
             Request::Status => {
-                let status = self.supervisor.status(self.now);
+                let mut status = self.supervisor.status(self.now);
+                self.log.complete(&mut status);
                 self.answer(id, &Response::Status(status), None);
             }
             Request::Health { kind } => {
@@ -113,8 +111,17 @@ impl Pid1 {
             Request::Logs {
                 services,
                 tail,
+                since,
                 follow,
-            } => self.logs(id, &services, tail, follow),
+            } => self.logs(
+                id,
+                &services,
+                Part {
+                    tail,
+                    since,
+                    follow,
+                },
+            ),
             Request::Exec(exec) => self.exec(id, &exec, &descriptors),
             Request::ExecSignal { signal } => self.exec_signal(id, signal),
         }
@@ -133,7 +140,7 @@ impl Pid1 {
     }
 
     /// The services of these names, or the answer that one isn't there.
-    fn ids(&self, names: &[ServiceName]) -> Result<Vec<ServiceId>, String> {
+    pub(crate) fn ids(&self, names: &[ServiceName]) -> Result<Vec<ServiceId>, String> {
         self.supervisor.named(names)
     }
 
@@ -160,77 +167,6 @@ impl Pid1 {
             }
         }
         self.answer(id, &Response::Done, None);
-    }
-
-    fn logs(&mut self, id: u64, names: &[ServiceName], tail: Option<u32>, follow: bool) {
-        let services = match self.ids(names) {
-            Ok(services) => services,
-            Err(message) => return self.refuse(id, ErrorKind::UnknownService, message),
-        };
-        let ring = self.log.ring();
-        let wanted = |service: Option<ServiceId>| {
-            services.is_empty() || service.is_some_and(|service| services.contains(&service))
-        };
-        let next = match tail.and_then(|count| usize::try_from(count).ok()) {
-            Some(count) => ring.tail(count, |origin| wanted(origin.service)),
-            None => ring.first(),
-        };
-        let end = (!follow).then(|| ring.end());
-        if let Some(client) = self.control.get_mut(id) {
-            client.state = State::Reading(Reading {
-                next,
-                end,
-                services,
-            });
-        }
-        self.feed(id);
-    }
-
-    /// New lines to those that read the log.
-    pub(crate) fn feed_readers(&mut self) {
-        for id in self.control.readers() {
-            self.feed(id);
-        }
-    }
-
-    fn feed(&mut self, id: u64) {
-        let Some(client) = self.control.get_mut(id) else {
-            return;
-        };
-        let State::Reading(mut reading) = client.state.clone() else {
-            return;
-        };
-        let ring = self.log.ring();
-        let missed = ring.first().saturating_sub(reading.next);
-        if missed > 0 {
-            reading.next = ring.first();
-            client.respond(&Response::Log(missed_lines(missed)), None);
-        }
-        let end = reading.end.unwrap_or_else(|| ring.end()).min(ring.end());
-        while reading.next < end && client.waiting() < READ_AHEAD {
-            let service = ring.origin(reading.next).and_then(|origin| origin.service);
-            let all = reading.services.is_empty();
-            if all || service.is_some_and(|service| reading.services.contains(&service)) {
-                for record in self
-                    .log
-                    .record(reading.next)
-                    .into_iter()
-                    .flat_map(in_frames)
-                {
-                    client.respond(&Response::Log(record), None);
-                }
-            }
-            reading.next += 1;
-        }
-        if reading.end.is_some_and(|end| reading.next >= end) {
-            client.respond(&Response::Done, None);
-        } else {
-            client.state = State::Reading(reading);
-        }
-        if client.waiting() > 0 {
-            let gone = self.control.settle(&self.poll, id, self.now);
-            self.client_gone(gone);
-        }
     }
 
     fn exec(&mut self, id: u64, request: &Exec, descriptors: &[OwnedFd]) {
@@ -267,61 +203,6 @@ impl Pid1 {
             .find(|(_, role)| matches!(role, Role::Exec { number: found, .. } if *found == number));
         if let Some((pid, _)) = running {
             signal_group(*pid, signal);
-        }
-    }
-}
-
-fn missed_lines(count: u64) -> LogRecord {
-    LogRecord {
-        time: crate::clock::wall_micros(),
-        service: None,
-        stream: Stream::Init,
-        text: format!("{count} lines are gone: they were not read in time"),
-        partial: false,
-    }
-}
-
-/// A record in as many pieces as it needs for each to fit a frame, even if all
-/// of it is escapes.
-fn in_frames(record: LogRecord) -> Vec<LogRecord> {
-    use holdall_protocol::frame::MAX_BODY;
-    // One byte of text is six of JSON at worst; the rest of it is short.
-    let limit = (MAX_BODY - 1024) / 6;
-    if record.text.len() <= limit {
-        return vec![record];
-    }
-    let (mut pieces, mut rest) = (Vec::new(), record.text.as_str());
-    while !rest.is_empty() {
-        let (piece, tail) = rest.split_at(rest.floor_char_boundary(limit));
-        let partial = record.partial || !tail.is_empty();
-        pieces.push(LogRecord {
-            text: piece.to_owned(),
-            partial,
-            ..record.clone()
-        });
-        rest = tail;
-    }
-    pieces
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use holdall_protocol::frame::encode;
-
-    #[test]
-    fn every_line_fits_its_frames_whatever_is_in_it() {
-        let text = "\u{1}\u{fffd}".repeat(12_000);
-        let record = LogRecord {
-            text: text.clone(),
-            ..missed_lines(1)
-        };
-        let pieces = in_frames(record);
-        let whole: String = pieces.iter().map(|piece| piece.text.as_str()).collect();
-        assert_eq!(whole, text);
-        assert_eq!(pieces.last().map(|piece| piece.partial), Some(false));
-        for piece in pieces {
-            assert!(encode(&Response::Log(piece)).is_ok());
         }
     }
 }

@@ -20,10 +20,9 @@ use crate::environment::Environment;
 use crate::errand::Errands;
 use crate::kill::Kills;
 use crate::lineage::{self, Marks};
-use crate::log::Log;
-use crate::log::form::Form;
 use crate::log::pipes::Pipes;
 use crate::log::sink::Sink;
+use crate::log::{Log, Outlet};
 use crate::perform::complain;
 use crate::pid1::{Foreground, Instance, Pid1};
 use crate::poll::Poll;
@@ -132,14 +131,14 @@ fn boot(options: &Options<'_>) -> Result<Pid1, BootError> {
     let pipes = Pipes::new().map_err(system("make an epoll"))?;
     let null = boot::null(false).map_err(system("open /dev/null"))?;
     let foreground = foreground(options);
-    let (sockets, sink, form) = sort(handed, foreground.as_ref());
+    let (sockets, outlet) = sort(handed, foreground.as_ref());
     let expanded = manifest.expanded();
     let names = expanded
         .services
         .iter()
         .map(|service| service.name.clone())
         .collect();
-    let mut log = Log::new(names, sink, form);
+    let mut log = Log::new(names, outlet, manifest.init.log);
     let mut control = Control::new();
     for socket in sockets {
         control
@@ -186,7 +185,6 @@ fn boot(options: &Options<'_>) -> Result<Pid1, BootError> {
         next_number: 0,
         reap_more: true,
         sink_watched: false,
-        pipes_watched: false,
         farewell: None,
         run_dir,
     };
@@ -224,10 +222,7 @@ fn foreground(options: &Options<'_>) -> Option<Foreground> {
 
 /// What was handed over, by its names: sockets to listen on, and where the log
 /// goes. Anything else is closed.
-fn sort(
-    handed: Vec<(String, OwnedFd)>,
-    foreground: Option<&Foreground>,
-) -> (Vec<OwnedFd>, Option<Sink>, Form) {
+fn sort(handed: Vec<(String, OwnedFd)>, foreground: Option<&Foreground>) -> (Vec<OwnedFd>, Outlet) {
     let (mut sockets, mut log) = (Vec::new(), None);
     for (name, fd) in handed {
         match name.as_str() {
@@ -237,15 +232,12 @@ fn sort(
         }
     }
     if let Some(fd) = log {
-        return (sockets, Some(Sink::new(fd)), Form::Json);
+        return (sockets, Outlet::Runtime(Sink::new(fd)));
     }
     let has_terminal = foreground.is_some_and(|command| command.terminal != Arrangement::None);
     let stdout = std::io::stdout().as_fd().try_clone_to_owned().ok();
-    (
-        sockets,
-        stdout.filter(|_| !has_terminal).map(Sink::new),
-        Form::Prefixed,
-    )
+    let stdout = stdout.filter(|_| !has_terminal).map(Sink::new);
+    (sockets, stdout.map_or(Outlet::Nowhere, Outlet::Stdout))
 }
 
 fn listen(

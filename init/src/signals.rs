@@ -22,7 +22,7 @@ pub(crate) enum Meaning {
     Shutdown,
     /// Read the file of services again.
     Reload,
-    /// Open log files anew; there are none.
+    /// Open log files anew, as somebody has renamed them.
     ReopenLogs,
     /// Say how everything is.
     Dump,

@@ -2,7 +2,6 @@
 
 use std::os::fd::AsFd;
 
-use holdall_protocol::log::Stream;
 use holdall_supervise::{Event, ServiceId};
 
 use crate::launch::{self, Launch};
@@ -58,14 +57,9 @@ impl Pid1 {
             }
         }
         let owner = launch.owner();
-        let stdout = self
-            .pipes
-            .open(id, Stream::Stdout, owner)
-            .map_err(SpawnError::Pipe)?;
-        let stderr = self
-            .pipes
-            .open(id, Stream::Stderr, owner)
-            .map_err(SpawnError::Pipe)?;
+        let gate = self.log.begin(id, &service.log, owner.map(|(_, gid)| gid));
+        let pipes = self.pipes.pair(id, gate, owner);
+        let [stdout, stderr] = pipes.map_err(SpawnError::Pipe)?;
         let stdio = Stdio::Given([self.null.as_fd(), stdout.as_fd(), stderr.as_fd()]);
         instance.mark = mark;
         spawn::begin(launch, &stdio)

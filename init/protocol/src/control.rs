@@ -93,6 +93,9 @@ pub enum Request {
         services: Vec<ServiceName>,
         /// At most this many lines.
         tail: Option<u32>,
+        /// Only lines from this time on, in microseconds since 1970.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<u64>,
         /// Then every new line, until the client hangs up.
         follow: bool,
     },
@@ -282,6 +285,14 @@ pub struct ServiceStatus {
     /// What it depends on and is not yet as it must be, in [`State::Waiting`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waits_for: Vec<ServiceName>,
+    /// Lines of its log that did not arrive where they were to go, since the
+    /// boot: nobody took them, or its file could not be written.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub log_dropped: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The states of a service; [`crate::control`] carries what `supervise`

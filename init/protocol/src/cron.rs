@@ -9,6 +9,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::moment;
+
 /// A cron expression: the minutes at which something is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Expression {
@@ -226,7 +228,7 @@ impl Expression {
     }
 
     fn on_day(&self, day: u64) -> bool {
-        let (month, of_month) = civil(day);
+        let (_, month, of_month) = moment::date(day);
         // 1970-01-01 was a Thursday.
         let weekday = (day + 4) % 7;
         let by_day = has(self.days.into(), of_month);
@@ -241,19 +243,6 @@ impl Expression {
 
 fn has(bits: u64, number: u64) -> bool {
     (bits >> number) & 1 == 1
-}
-
-/// Month and day of the month, of a day since 1970-01-01 (Howard Hinnant,
-/// "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`).
-fn civil(day: u64) -> (u64, u64) {
-    let shifted = day + 719_468;
-    let of_era = shifted % 146_097;
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let of_month = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    (month, of_month)
 }
 
 impl fmt::Display for Expression {

@@ -13,6 +13,7 @@ pub mod frame;
 pub mod log;
 pub mod manifest;
 pub mod millis;
+pub mod moment;
 pub mod name;
 pub mod signal;
 pub mod suggest;
@@ -21,6 +22,7 @@ pub mod template;
 pub use diagnostic::Diagnostic;
 pub use manifest::{Manifest, Reader};
 pub use millis::Millis;
+pub use moment::Moment;
 pub use name::ServiceName;
 pub use signal::Signal;
 

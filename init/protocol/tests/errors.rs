@@ -70,7 +70,7 @@ fn not_built() {
         "not_built",
         &shown(&[
             "[init]\nlistener = 80\n[service.a]\ncommand = 'a'\nhandoff = true\nlisten = ['http=80', 'dns=53/udp']\n",
-            "[profile.p.service.a]\nlog = 'json'\n[service.a]\ncommand = 'a'\n",
+            "[profile.p.service.a]\nready = 'notify'\n[service.a]\ncommand = 'a'\n",
             "[service.a]\ncommand = 'a'\nlisten = [{ name = 'a', at = '/a', mode = '0600' }]\n",
         ]),
     );

@@ -129,10 +129,12 @@ prop_compose! {
     fn logs()(
         format in prop::option::of(formats()),
         file in prop::option::of((paths(), 1_u64 << 16..1 << 40, 0_u32..=1000)),
+        tee in any::<bool>(),
         blocks in any::<bool>(),
     ) -> Logging {
         let file = file.map(|(path, size, count)| LogFile { path, size, count });
-        Logging { format, file, when_full: if blocks { WhenFull::Block } else { WhenFull::Drop } }
+        let tee = tee && file.is_some();
+        Logging { format, file, tee, when_full: if blocks { WhenFull::Block } else { WhenFull::Drop } }
     }
 }
 

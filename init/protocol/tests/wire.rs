@@ -75,7 +75,14 @@ fn requests_keep_their_form() {
             Request::Logs {
                 services: services(),
                 tail: Some(10),
+                since: None,
                 follow: true,
+            },
+            Request::Logs {
+                services: Vec::new(),
+                tail: None,
+                since: Some(1_700_000_000_000_000),
+                follow: false,
             },
             Request::Exec(exec),
             Request::ExecSignal {
@@ -102,6 +109,7 @@ fn responses_keep_their_form() {
         next_start: Some(Millis::from_secs(4)),
         message: Some("connection refused".into()),
         waits_for: Vec::new(),
+        log_dropped: 12,
     };
     let status = Status {
         ready: false,

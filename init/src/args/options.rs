@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 
 use holdall_protocol::control::HealthKind;
 
-use super::Raw;
+use super::{Raw, Since};
 use crate::usage::UsageError;
 
 /// Reads one option, with its value where it has one.
@@ -31,7 +31,7 @@ pub(super) fn read(
         ("--profile", _) => {
             raw.profile = Some(value("--profile")?.to_string_lossy().into_owned());
         }
-        ("--format", Some("ps" | "why" | "health" | "reload" | "scale" | "version")) => {
+        ("--format", Some("ps" | "why" | "logs" | "health" | "reload" | "scale" | "version")) => {
             let format = value("--format")?;
             raw.json = match format.to_str() {
                 Some("json") => true,
@@ -57,6 +57,18 @@ pub(super) fn read(
             };
             raw.tail = Some(count.parse().map_err(|_| bad(count))?);
         }
+        ("--since", Some("logs")) => {
+            let since = value("--since")?.to_string_lossy().into_owned();
+            let ago = since.parse().map(Since::Ago);
+            let at = || since.parse().map(Since::At);
+            let wanted = "how long ago (10m), or a time (2026-11-22T21:00:00Z)";
+            let bad = |_| UsageError::BadValue {
+                option: "--since",
+                value: since.clone(),
+                wanted,
+            };
+            raw.since = Some(ago.or_else(|_| at()).map_err(bad)?);
+        }
         (_, verb) => {
             flag(raw, name, verb)?;
             if has_inline {
@@ -74,6 +86,7 @@ fn flag(raw: &mut Raw, name: &str, verb: Option<&'static str>) -> Result<(), Usa
         ("-V" | "--version", None) => raw.verb = Some("version"),
         ("--after-ready", None | Some("run")) => raw.after_ready = true,
         ("-f" | "--follow", Some("logs")) => raw.follow = true,
+        ("-t" | "--timestamps", Some("logs")) => raw.timestamps = true,
         ("--dry-run", Some("reload")) => raw.dry_run = true,
         ("--started", Some("health")) => raw.kind = Some(HealthKind::Started),
         ("--ready", Some("health")) => raw.kind = Some(HealthKind::Ready),

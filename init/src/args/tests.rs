@@ -73,6 +73,8 @@ fn each_verb_takes_its_own_words_and_no_others() {
         Verb::Logs {
             services: vec![web.clone()],
             tail: Some(20),
+            since: None,
+            timestamps: false,
             follow: true
         }
     );
@@ -101,7 +103,9 @@ fn each_verb_takes_its_own_words_and_no_others() {
         "scale web=1001",
         "why",
         "why a b",
-        "logs --format json",
+        "logs --since yesterday",
+        "logs --since",
+        "ps --since 10m",
     ] {
         assert!(words(bad).is_err(), "{bad:?}");
     }
@@ -118,4 +122,17 @@ fn what_is_changed_while_the_box_runs_is_said_in_one_way() {
     assert_eq!(verb("scale web=3"), Verb::Scale(vec![(web.clone(), 3)]));
     assert_eq!(verb("why web"), Verb::Why(web));
     assert!(words("ps --format json").expect("well-formed").json);
+}
+
+#[test]
+fn lines_are_wanted_since_a_time_or_for_so_long() {
+    let since = |line: &str| match verb(line) {
+        Verb::Logs { since, .. } => since,
+        other => panic!("{other:?}"),
+    };
+    let ten_minutes = Since::Ago(Millis::from_secs(600));
+    assert_eq!(since("logs --since 10m"), Some(ten_minutes));
+    let at = Since::At(Moment(1_795_381_207_000_000));
+    assert_eq!(since("logs --since=2026-11-22T21:00:07Z web"), Some(at));
+    assert!(words("logs -t --format json").expect("well-formed").json);
 }

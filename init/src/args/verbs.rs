@@ -53,6 +53,8 @@ pub(super) fn check(raw: Raw) -> Result<Invocation, UsageError> {
         "logs" => Verb::Logs {
             services: names(words)?,
             tail: raw.tail,
+            since: raw.since,
+            timestamps: raw.timestamps,
             follow: raw.follow,
         },
         "start" => Verb::Start(names(words)?),

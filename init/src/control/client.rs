@@ -57,6 +57,10 @@ pub(crate) struct Reading {
     pub(crate) end: Option<u64>,
     /// Lines of these; everything where empty.
     pub(crate) services: Vec<ServiceId>,
+    /// Only lines of this time and later.
+    pub(crate) since: Option<u64>,
+    /// How many lines of these services lie behind it, ever.
+    pub(crate) passed: u64,
 }
 
 /// One connection.

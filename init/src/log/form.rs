@@ -1,77 +1,136 @@
-//! The form of a line on its way out.
+//! The form of lines on their way out.
+
+use std::io::Write as _;
 
 use holdall_protocol::ServiceName;
 use holdall_protocol::log::Stream;
-use holdall_supervise::ServiceId;
+use holdall_protocol::manifest::LogFormat;
 
-use super::ring::Origin;
+use super::lines::Batch;
 
-/// The form of every line of a box.
+/// How lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// `name | text`, for people.
-    Prefixed,
-    /// [`LogRecord`](holdall_protocol::log::LogRecord) as JSON, for the
-    /// runtime.
+    /// `name | text`, for people; the time before it where it is `stamped`.
+    Prefixed { stamped: bool },
+    /// One JSON document a line, for whatever gathers logs.
     Json,
+    /// [`LogRecord`](holdall_protocol::log::LogRecord)s, for the runtime.
+    Record,
+    /// As they came.
+    Passthrough,
 }
 
-/// The name before init's own words.
-const INIT: &str = "init";
-
-/// What stands before each line for people: `name | `, aligned. Made once, as
-/// services write millions of lines.
-#[derive(Debug)]
-pub(crate) struct Prefixes {
-    init: Vec<u8>,
-    /// One for each service.
-    services: Vec<Vec<u8>>,
-}
-
-impl Prefixes {
-    pub(crate) fn of(names: &[ServiceName]) -> Self {
-        let width = width(names);
-        let services = names.iter().map(|name| prefix(width, name.as_str()));
-        Self {
-            init: prefix(width, INIT),
-            services: services.collect(),
+impl Form {
+    /// As the file of services names it.
+    pub(crate) fn of(format: LogFormat, stamped: bool) -> Self {
+        match format {
+            LogFormat::Prefix => Self::Prefixed { stamped },
+            LogFormat::Json => Self::Json,
+            LogFormat::Passthrough => Self::Passthrough,
         }
     }
 
-    /// What stands before a line of this service, or of init.
-    pub(crate) fn before(&self, service: Option<ServiceId>, stream: Stream) -> &[u8] {
-        let number = match stream {
-            Stream::Init => None,
-            Stream::Stdout | Stream::Stderr => service,
-        };
-        let number = number.and_then(|id| usize::try_from(id.0).ok());
-        let own = number.and_then(|number| self.services.get(number));
-        own.unwrap_or(&self.init)
+    /// Init's own words: a form that has no place for whose words it is would
+    /// mix them up with the services'.
+    pub(crate) fn of_init(self) -> Self {
+        match self {
+            Self::Passthrough => Self::Prefixed { stamped: false },
+            own => own,
+        }
     }
 }
 
-/// The width of the names before the lines of these services.
-pub(crate) fn width(names: &[ServiceName]) -> usize {
-    let lengths = names.iter().map(|name| name.as_str().len());
-    lengths.fold(INIT.len(), usize::max)
+/// What is said of lines beside their text.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Head<'h> {
+    /// Microseconds since 1970.
+    pub(crate) time: u64,
+    /// The same, as RFC 3339 has it.
+    pub(crate) stamp: &'h str,
+    /// `name | `.
+    pub(crate) prefix: &'h [u8],
+    /// Whose they are, or, of init's words, whom they are about.
+    pub(crate) service: Option<&'h ServiceName>,
+    pub(crate) stream: Stream,
 }
 
-/// `name | `, aligned.
-fn prefix(width: usize, name: &str) -> Vec<u8> {
-    format!("{name:width$} | ").into_bytes()
-}
-
-/// What stands before one line that came from elsewhere.
-pub(crate) fn prefix_of(width: usize, service: Option<&ServiceName>, stream: Stream) -> Vec<u8> {
-    match stream {
-        Stream::Init => prefix(width, INIT),
-        Stream::Stdout | Stream::Stderr => prefix(width, service.map_or("-", |s| s.as_str())),
+/// Writes lines of a batch behind what `out` has, until that has `limit` bytes
+/// or nothing is left: how many bytes of the batch are done. It is at least a
+/// line.
+pub(crate) fn write(
+    out: &mut Vec<u8>,
+    limit: usize,
+    form: Form,
+    head: &Head<'_>,
+    batch: Batch<'_>,
+) -> usize {
+    let each: fn(&mut Vec<u8>, Form, &Head<'_>, &[u8], bool) = match form {
+        Form::Passthrough => return pass(out, limit, batch.text),
+        Form::Prefixed { stamped: false } if !batch.partial && head.stream != Stream::Init => {
+            return prefix_each(out, limit, head.prefix, batch.text);
+        }
+        Form::Prefixed { .. } => |out, form, head, text, partial| {
+            if form == (Form::Prefixed { stamped: true }) {
+                out.extend_from_slice(head.stamp.as_bytes());
+                out.push(b' ');
+            }
+            prefixed(
+                out,
+                head.prefix,
+                about(head.service, head.stream),
+                partial,
+                text,
+            );
+        },
+        Form::Json | Form::Record => json,
+    };
+    if batch.partial {
+        each(out, form, head, batch.text, true);
+        return batch.text.len();
     }
+    let mut done = 0;
+    while let Some(rest) = batch.text.get(done..).filter(|rest| !rest.is_empty()) {
+        if done > 0 && out.len() >= limit {
+            break;
+        }
+        let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        let (text, _) = rest.split_at(end);
+        each(out, form, head, text, false);
+        done = (done + end + 1).min(batch.text.len());
+    }
+    done
 }
 
-/// The service that init's own words are about, which is said in the text.
-pub(crate) fn about(service: Option<&ServiceName>, stream: Stream) -> Option<&ServiceName> {
-    service.filter(|_| stream == Stream::Init)
+/// As they came, as much as there is room for.
+fn pass(out: &mut Vec<u8>, limit: usize, text: &[u8]) -> usize {
+    let room = limit.saturating_sub(out.len());
+    let fits = match text.get(..room) {
+        Some(fits) if room < text.len() => {
+            let lines = memchr::memrchr(b'\n', fits);
+            let first = || memchr::memchr(b'\n', text);
+            let end = lines.or_else(first).map_or(text.len(), |end| end + 1);
+            text.get(..end).unwrap_or(text)
+        }
+        _ => text,
+    };
+    out.extend_from_slice(fits);
+    fits.len()
+}
+
+/// The loop that millions of lines pass: a search and two copies each.
+fn prefix_each(out: &mut Vec<u8>, limit: usize, prefix: &[u8], text: &[u8]) -> usize {
+    let mut start = 0;
+    for end in memchr::memchr_iter(b'\n', text) {
+        if start > 0 && out.len() >= limit {
+            return start;
+        }
+        let line = text.get(start..=end).unwrap_or(&[]);
+        out.extend_from_slice(prefix);
+        out.extend_from_slice(line);
+        start = end + 1;
+    }
+    text.len()
 }
 
 /// One line for people. A piece of a line that goes on ends in ` …`.
@@ -95,112 +154,37 @@ pub(crate) fn prefixed(
     out.push(b'\n');
 }
 
-/// One line for programs: a [`LogRecord`](holdall_protocol::log::LogRecord), without building one.
-pub(crate) fn json(out: &mut Vec<u8>, origin: &Origin, service: Option<&ServiceName>, text: &[u8]) {
+/// The service that init's own words are about, which is said in the text.
+pub(crate) fn about(service: Option<&ServiceName>, stream: Stream) -> Option<&ServiceName> {
+    service.filter(|_| stream == Stream::Init)
+}
+
+/// One line for programs: a [`LogRecord`](holdall_protocol::log::LogRecord),
+/// without building one, or the same with a time for people.
+fn json(out: &mut Vec<u8>, form: Form, head: &Head<'_>, text: &[u8], partial: bool) {
     let start = out.len();
-    out.extend_from_slice(format!("{{\"time\":{}", origin.time).as_bytes());
-    if let Some(service) = service {
+    // A Vec takes everything.
+    let _ = match form {
+        Form::Json => write!(out, "{{\"time\":\"{}\"", head.stamp),
+        _ => write!(out, "{{\"time\":{}", head.time),
+    };
+    if let Some(service) = head.service {
         // A service's name needs no escapes.
-        out.extend_from_slice(format!(",\"service\":\"{service}\"").as_bytes());
+        let _ = write!(out, ",\"service\":\"{service}\"");
     }
-    let stream = match origin.stream {
+    let stream = match head.stream {
         Stream::Stdout => "stdout",
         Stream::Stderr => "stderr",
         Stream::Init => "init",
     };
-    out.extend_from_slice(format!(",\"stream\":\"{stream}\",\"text\":").as_bytes());
+    let _ = write!(out, ",\"stream\":\"{stream}\",\"text\":");
     if serde_json::to_writer(&mut *out, &String::from_utf8_lossy(text)).is_err() {
-        // A Vec takes everything; without that, no half line.
+        // No half line.
         out.truncate(start);
         return;
     }
-    if origin.partial {
+    if partial {
         out.extend_from_slice(b",\"partial\":true");
     }
     out.extend_from_slice(b"}\n");
-}
-
-#[cfg(test)]
-mod tests {
-    use holdall_protocol::log::LogRecord;
-
-    use super::*;
-
-    fn text(service: Option<&str>, stream: Stream, partial: bool, text: &str) -> String {
-        let service = service.map(|s| s.parse().expect("a name"));
-        let mut out = Vec::new();
-        let prefix = prefix_of(5, service.as_ref(), stream);
-        let about = about(service.as_ref(), stream);
-        prefixed(&mut out, &prefix, about, partial, text.as_bytes());
-        String::from_utf8(out).expect("text")
-    }
-
-    #[test]
-    fn prefixes_are_aligned_and_say_whose_words_it_is() {
-        assert_eq!(
-            text(Some("web"), Stream::Stdout, false, "hi"),
-            "web   | hi\n"
-        );
-        assert_eq!(
-            text(Some("redis"), Stream::Stderr, false, "hi"),
-            "redis | hi\n"
-        );
-        assert_eq!(
-            text(None, Stream::Init, false, "stopping"),
-            "init  | stopping\n"
-        );
-        assert_eq!(
-            text(Some("web"), Stream::Init, false, "ready"),
-            "init  | web: ready\n"
-        );
-        assert_eq!(
-            text(Some("web"), Stream::Stdout, true, "lo"),
-            "web   | lo …\n"
-        );
-    }
-
-    #[test]
-    fn prefixes_made_before_are_those_of_a_single_line() {
-        let names = ["web", "redis"].map(|name| name.parse().expect("a name"));
-        let made = Prefixes::of(&names);
-        for (number, name) in (0..).zip(&names) {
-            for stream in [Stream::Stdout, Stream::Stderr, Stream::Init] {
-                let single = prefix_of(width(&names), Some(name), stream);
-                assert_eq!(made.before(Some(ServiceId(number)), stream), single);
-            }
-        }
-        let single = prefix_of(width(&names), None, Stream::Init);
-        assert_eq!(made.before(None, Stream::Init), single);
-    }
-
-    #[test]
-    fn a_line_of_json_reads_back_as_the_record_it_is() {
-        let web: ServiceName = "web".parse().expect("a name");
-        for (service, stream, partial, text) in [
-            (
-                Some(&web),
-                Stream::Stdout,
-                true,
-                "a \"quoted\" \u{1b}[1m line\t",
-            ),
-            (None, Stream::Init, false, ""),
-        ] {
-            let origin = Origin {
-                time: 7,
-                service: None,
-                stream,
-                partial,
-            };
-            let mut out = Vec::new();
-            json(&mut out, &origin, service, text.as_bytes());
-            let record = LogRecord {
-                time: 7,
-                service: service.cloned(),
-                stream,
-                text: text.to_owned(),
-                partial,
-            };
-            assert_eq!(serde_json::from_slice::<LogRecord>(&out).ok(), Some(record));
-        }
-    }
 }

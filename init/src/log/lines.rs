@@ -1,106 +1,124 @@
-//! Bytes as a program writes them → lines, each at most
-//! [`MAX_LINE`] bytes.
+//! Bytes as a program writes them → lines, each at most [`MAX_LINE`] bytes.
+//!
+//! Lines go on in batches, as many as came at once: most of what is done to
+//! them needs no look at each. [`Log::lines`](super::Log::lines) is where every
+//! batch of every service passes.
 
 use holdall_protocol::log::MAX_LINE;
+
+/// Lines of one pipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Batch<'b> {
+    /// Whole lines, each with its end. Or, if `partial`, one piece of a line,
+    /// without an end.
+    pub(crate) text: &'b [u8],
+    /// The line goes on in the next batch of this pipe.
+    pub(crate) partial: bool,
+}
+
+impl<'b> Batch<'b> {
+    pub(crate) fn whole(text: &'b [u8]) -> Self {
+        Self {
+            text,
+            partial: false,
+        }
+    }
+
+    fn piece(text: &'b [u8]) -> Self {
+        Self {
+            text,
+            partial: true,
+        }
+    }
+
+    /// How many lines, or pieces of one, it has.
+    pub(crate) fn count(self) -> u64 {
+        count(self.text).max(u64::from(self.partial))
+    }
+}
+
+/// How many lines end in these bytes.
+pub(crate) fn count(text: &[u8]) -> u64 {
+    u64::try_from(memchr::memchr_iter(b'\n', text).count()).unwrap_or(u64::MAX)
+}
 
 /// The unfinished line of one pipe.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
+    /// At most [`MAX_LINE`] bytes, without an end of line in them.
     tail: Vec<u8>,
 }
 
 impl Lines {
-    /// Takes in bytes; `line` gets each finished line without its end, and
-    /// whether it goes on in the next one.
-    pub(crate) fn push(&mut self, mut bytes: &[u8], mut line: impl FnMut(&[u8], bool)) {
-        while let Some(at) = memchr::memchr(b'\n', bytes) {
-            let (head, rest) = bytes.split_at(at);
-            bytes = rest.get(1..).unwrap_or(&[]);
-            if self.tail.is_empty() {
-                cut(head, true, &mut line);
-            } else {
-                self.tail.extend_from_slice(head);
-                let whole = std::mem::take(&mut self.tail);
-                cut(&whole, true, &mut line);
-            }
+    /// Takes in bytes; `out` gets what is finished.
+    pub(crate) fn push(&mut self, bytes: &[u8], mut out: impl FnMut(Batch<'_>)) {
+        let mut rest = bytes;
+        if !self.tail.is_empty()
+            && let Some(end) = memchr::memchr(b'\n', rest)
+        {
+            let (head, next) = rest.split_at(end);
+            self.keep(head, &mut out);
+            self.finish(&mut out);
+            rest = next.get(1..).unwrap_or(&[]);
         }
-        self.tail.extend_from_slice(bytes);
-        if self.tail.len() > MAX_LINE {
-            let whole = std::mem::take(&mut self.tail);
-            self.tail = cut(&whole, false, &mut line).to_vec();
+        if let Some(end) = memchr::memrchr(b'\n', rest) {
+            let (whole, open) = rest.split_at(end + 1);
+            cut(whole, &mut out);
+            rest = open;
         }
+        self.keep(rest, &mut out);
     }
 
     /// The program will say no more: what is left of its last line.
-    pub(crate) fn finish(&mut self, line: impl FnOnce(&[u8])) {
+    pub(crate) fn finish(&mut self, mut out: impl FnMut(Batch<'_>)) {
         if !self.tail.is_empty() {
-            line(&std::mem::take(&mut self.tail));
+            let mut line = std::mem::take(&mut self.tail);
+            line.push(b'\n');
+            out(Batch::whole(&line));
         }
+    }
+
+    /// More of a line that has not ended; what is too much for one goes on its
+    /// way.
+    fn keep(&mut self, mut rest: &[u8], out: &mut impl FnMut(Batch<'_>)) {
+        while self.tail.len() + rest.len() > MAX_LINE {
+            let (fill, next) = rest.split_at(MAX_LINE - self.tail.len());
+            if self.tail.is_empty() {
+                out(Batch::piece(fill));
+            } else {
+                self.tail.extend_from_slice(fill);
+                out(Batch::piece(&std::mem::take(&mut self.tail)));
+            }
+            rest = next;
+        }
+        self.tail.extend_from_slice(rest);
     }
 }
 
-/// Cuts what is over the limit; the last piece is a finished line only if
-/// `ended`, else it is given back.
-fn cut<'b>(mut bytes: &'b [u8], ended: bool, line: &mut impl FnMut(&[u8], bool)) -> &'b [u8] {
-    while bytes.len() > MAX_LINE {
-        let (piece, rest) = bytes.split_at(MAX_LINE);
-        line(piece, true);
-        bytes = rest;
-    }
-    if ended {
-        line(bytes, false);
-        return &[];
-    }
-    bytes
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn all(pieces: &[&[u8]]) -> Vec<(Vec<u8>, bool)> {
-        let mut lines = Lines::default();
-        let mut got = Vec::new();
-        for piece in pieces {
-            lines.push(piece, |line, partial| got.push((line.to_vec(), partial)));
-        }
-        lines.finish(|line| got.push((line.to_vec(), false)));
-        got
-    }
-
-    #[test]
-    fn lines_are_the_same_however_the_pipe_cuts_them() {
-        let whole = vec![
-            (b"one".to_vec(), false),
-            (vec![], false),
-            (b"two".to_vec(), false),
-        ];
-        assert_eq!(all(&[b"one\n\ntwo"]), whole);
-        assert_eq!(all(&[b"o", b"ne", b"\n", b"\n", b"tw", b"o\n"]), whole);
-    }
-
-    #[test]
-    fn a_line_over_the_limit_is_cut_and_its_pieces_say_so() {
-        let long = vec![b'x'; 2 * MAX_LINE + 5];
-        for pieces in [
-            vec![&long[..], b"\n"],
-            long.chunks(1000).chain([&b"\n"[..]]).collect(),
-        ] {
-            let got = all(&pieces);
-            let lengths: Vec<_> = got
-                .iter()
-                .map(|(line, partial)| (line.len(), *partial))
-                .collect();
-            assert_eq!(lengths, [(MAX_LINE, true), (MAX_LINE, true), (5, false)]);
+/// Whole lines, those that are too long in pieces.
+fn cut(text: &[u8], out: &mut impl FnMut(Batch<'_>)) {
+    // What lies between is whole lines, none of them too long. It is not looked
+    // at line by line: from the start of a line the last end that is near
+    // enough is good.
+    let (mut start, mut at) = (0, 0);
+    loop {
+        let left = text.get(at..).unwrap_or(&[]);
+        let Some(near) = left.get(..=MAX_LINE).filter(|near| near.len() < left.len()) else {
+            break;
+        };
+        match memchr::memrchr(b'\n', near) {
+            Some(end) => at += end + 1,
+            None => {
+                let good = text.get(start..at).unwrap_or(&[]);
+                if !good.is_empty() {
+                    out(Batch::whole(good));
+                }
+                let (piece, _) = near.split_at(MAX_LINE);
+                out(Batch::piece(piece));
+                at += MAX_LINE;
+                start = at;
+            }
         }
     }
-
-    #[test]
-    fn memory_stays_bounded_without_a_line_end() {
-        let mut lines = Lines::default();
-        for _ in 0..1000 {
-            lines.push(&[b'x'; 4096], |_, _| {});
-            assert!(lines.tail.len() <= MAX_LINE);
-        }
-    }
+    out(Batch::whole(text.get(start..).unwrap_or(&[])));
 }

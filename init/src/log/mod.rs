@@ -1,51 +1,100 @@
-//! The log: lines of the services and init's own words, into a ring and on to
-//! a reader.
+//! The log: lines of the services and init's own words, into a ring, into files
+//! and on to a reader.
 
+mod episode;
+mod file;
+mod files;
 pub(crate) mod form;
 pub(crate) mod lines;
 pub(crate) mod pipes;
+pub(crate) mod prefix;
 pub(crate) mod ring;
+mod route;
 pub(crate) mod sink;
+#[cfg(test)]
+mod tests;
 
-use holdall_protocol::ServiceName;
+use holdall_protocol::control::Status;
 use holdall_protocol::log::{LogRecord, Stream};
+use holdall_protocol::manifest::{BoxLog, Logging};
+use holdall_protocol::{Moment, ServiceName};
 use holdall_supervise::{ServiceId, Timestamp};
 
-use form::{Form, Prefixes, about, json, prefixed};
-use ring::{Origin, Ring};
+use episode::News;
+use file::Plan;
+use files::Files;
+use form::{Form, Head};
+use lines::Batch;
+use pipes::Gate;
+use prefix::Prefixes;
+use ring::{Line, Origin, Ring};
+use route::Routes;
 use sink::{Room, Sink};
+
+/// Where lines come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Source {
+    /// Whose they are; init's own words may be about one.
+    pub(crate) service: Option<ServiceId>,
+    pub(crate) stream: Stream,
+}
+
+/// Where the log goes, and who is at the other end.
+pub(crate) enum Outlet {
+    /// Descriptor 1, for whoever started init.
+    Stdout(Sink),
+    /// The runtime, which wants records.
+    Runtime(Sink),
+    /// Nowhere: a foreground command has the terminal.
+    Nowhere,
+}
 
 /// The log of the whole box.
 pub(crate) struct Log {
     names: Vec<ServiceName>,
     prefixes: Prefixes,
     ring: Ring,
-    /// None where a foreground command has the terminal: the ring only.
     sink: Option<Sink>,
-    form: Form,
+    for_runtime: bool,
+    routes: Routes,
+    files: Files,
+    /// A piece of a line of this source is the last that the reader has got.
+    mid_line: Option<Source>,
     /// Read at the start of each turn of the loop.
     now: Timestamp,
     wall: u64,
+    /// The wall clock in words, made when it is wanted.
+    stamp: Option<String>,
 }
 
 impl Log {
-    pub(crate) fn new(names: Vec<ServiceName>, sink: Option<Sink>, form: Form) -> Self {
-        let prefixes = Prefixes::of(&names);
-        let (ring, now) = (Ring::default(), Timestamp::default());
+    pub(crate) fn new(names: Vec<ServiceName>, outlet: Outlet, settings: BoxLog) -> Self {
+        let (sink, for_runtime) = match outlet {
+            Outlet::Stdout(sink) => (Some(sink), false),
+            Outlet::Runtime(sink) => (Some(sink), true),
+            Outlet::Nowhere => (None, false),
+        };
         Self {
-            names,
-            prefixes,
-            ring,
+            prefixes: Prefixes::of(&names),
+            ring: Ring::new(names.len()),
             sink,
-            form,
-            now,
+            for_runtime,
+            routes: Routes::new(settings),
+            files: Files::default(),
+            mid_line: None,
+            now: Timestamp::default(),
             wall: crate::clock::wall_micros(),
+            stamp: None,
+            names,
         }
     }
 
-    /// Names the services anew: there are more of them now.
-    pub(crate) fn name(&mut self, names: Vec<ServiceName>) {
+    /// Names the services anew, as there are more of them now; `settings` hold
+    /// for those that start from now on.
+    pub(crate) fn name(&mut self, names: Vec<ServiceName>, settings: BoxLog) {
         self.prefixes = Prefixes::of(&names);
+        self.ring.serve(names.len());
+        self.routes.settings = settings;
         self.names = names;
     }
 
@@ -53,6 +102,7 @@ impl Log {
     pub(crate) fn set_time(&mut self, now: Timestamp) {
         self.now = now;
         self.wall = crate::clock::wall_micros();
+        self.stamp = None;
     }
 
     pub(crate) fn ring(&self) -> &Ring {
@@ -65,112 +115,219 @@ impl Log {
 
     /// Whether people see it where they would see stderr.
     pub(crate) fn is_on_stderr(&self) -> bool {
-        self.sink.is_some() && self.form == Form::Prefixed && !sink::stderr_is_apart()
+        let for_people = matches!(self.routes.form_of_init(), Form::Prefixed { .. });
+        self.sink.is_some() && !self.for_runtime && for_people && !sink::stderr_is_apart()
     }
 
-    /// The services are to wait for the log's reader.
-    pub(crate) fn holds_back(&self) -> bool {
-        self.sink.as_ref().is_some_and(Sink::holds_back)
+    /// A service starts, and its lines go where it wants them; where its pipes
+    /// wait when nobody takes them. Its files are readable by `group`.
+    pub(crate) fn begin(&mut self, id: ServiceId, wanted: &Logging, group: Option<u32>) -> Gate {
+        let file = wanted.file.clone().map(|wanted| {
+            let plan = Plan { wanted, group };
+            self.files.take(self.now, plan)
+        });
+        let gate = self.routes.begin(id, wanted, file);
+        self.files.keep(|file| self.routes.uses(file));
+        gate
+    }
+
+    /// Where the pipes of a service wait.
+    pub(crate) fn gate(&self, id: ServiceId) -> Gate {
+        self.routes.gate(id)
+    }
+
+    /// Opens the log files anew; how many there are.
+    pub(crate) fn reopen_files(&mut self) -> usize {
+        self.files.reopen()
+    }
+
+    /// Whether the pipes behind a gate are to be left alone.
+    pub(crate) fn is_closed(&self, gate: Gate) -> bool {
+        let Some(sink) = &self.sink else { return false };
+        match gate {
+            Gate::Open => false,
+            Gate::Drop => sink.holds_back(),
+            Gate::Block => sink.is_full(),
+        }
     }
 
     /// Init's words about the whole box.
     pub(crate) fn say(&mut self, text: &str) {
-        self.line(Room::Own, None, Stream::Init, false, text.as_bytes());
+        self.own_words(None, text);
     }
 
     /// Init's words about a service.
     pub(crate) fn about(&mut self, service: ServiceId, text: &str) {
-        self.line(
-            Room::Own,
-            Some(service),
-            Stream::Init,
-            false,
-            text.as_bytes(),
-        );
+        self.own_words(Some(service), text);
     }
 
-    /// A line of a service, or of init.
-    pub(crate) fn line(
-        &mut self,
-        room: Room,
-        service: Option<ServiceId>,
-        stream: Stream,
-        partial: bool,
-        text: &[u8],
-    ) {
+    fn own_words(&mut self, service: Option<ServiceId>, text: &str) {
+        let stream = Stream::Init;
+        let line = format!("{}\n", text.trim_end_matches('\n'));
+        self.lines(Source { service, stream }, Batch::whole(line.as_bytes()));
+    }
+
+    /// **Every line passes here**, once: those of the services, just read from
+    /// their pipes, and init's own. What is to be done about lines beside
+    /// keeping and passing them on belongs here.
+    pub(crate) fn lines(&mut self, source: Source, batch: Batch<'_>) {
+        let Source { service, stream } = source;
         let origin = Origin {
             time: self.wall,
             service,
             stream,
-            partial,
+            partial: batch.partial,
         };
-        self.ring.push(origin, text);
-        let Some(sink) = &mut self.sink else { return };
-        let name = service.and_then(|id| name(&self.names, id));
-        let prefix = self.prefixes.before(service, stream);
-        let form = self.form;
-        sink.line(self.now, room, |out| match form {
-            Form::Prefixed => prefixed(out, prefix, about(name, stream), partial, text),
-            Form::Json => json(out, &origin, name, text),
-        });
+        self.ring.push(origin, batch);
+        let route = self.routes.of(source);
+        let stamp = match route.wants_stamp() {
+            true => self
+                .stamp
+                .get_or_insert_with(|| Moment(self.wall).to_string()),
+            false => "",
+        };
+        let head = Head {
+            time: self.wall,
+            stamp,
+            prefix: self.prefixes.before(service, stream),
+            service: service.and_then(|id| self.names.get(id.index())),
+            stream,
+        };
+        if let Some((file, form)) = route.file {
+            let files = &mut self.files;
+            let lost = files.write(file, self.now, form, &head, source, batch);
+            self.routes.lose_in_file(source, lost);
+        }
+        if let Some(sink) = self.sink.as_mut().filter(|_| route.to_stream) {
+            let form = match self.for_runtime {
+                true => Form::Record,
+                false => route.form,
+            };
+            let room = match stream {
+                Stream::Init => Room::Own,
+                Stream::Stdout | Stream::Stderr => Room::Ordinary,
+            };
+            let ends = self.mid_line.is_some_and(|other| other != source);
+            self.mid_line = (form == Form::Passthrough && batch.partial).then_some(source);
+            let (mut rest, mut begins) = (batch.text, ends);
+            let taken = sink.take(self.now, room, |out, pause| {
+                if std::mem::take(&mut begins) {
+                    out.push(b'\n');
+                }
+                let partial = batch.partial;
+                let done = form::write(
+                    out,
+                    pause,
+                    form,
+                    &head,
+                    Batch {
+                        text: rest,
+                        partial,
+                    },
+                );
+                rest = rest.get(done..).unwrap_or(&[]);
+                rest.is_empty()
+            });
+            let lost = if !taken {
+                let partial = batch.partial;
+                Batch {
+                    text: rest,
+                    partial,
+                }
+                .count()
+            } else if sink.episode.fails() {
+                // Whether it still does is seen at once, and whose lines are
+                // lost if so.
+                sink.flush(self.now);
+                sink.take_lost()
+            } else {
+                0
+            };
+            self.routes.lose(source, lost);
+        }
     }
 
     /// Writes what the reader takes, and says what it has missed.
     pub(crate) fn flush(&mut self) {
-        let now = self.now;
-        let Some(sink) = &mut self.sink else { return };
-        sink.flush(now);
-        sink.check_stuck(now);
-        if let Some(dropped) = sink.take_dropped() {
-            self.say_dropped(dropped);
+        if let Some(sink) = &mut self.sink {
+            sink.flush(self.now);
+            sink.check_stuck(self.now);
         }
+        self.tell();
     }
 
     /// The last words before the exit.
     pub(crate) fn finish(&mut self) {
-        let now = self.now;
-        let Some(sink) = &mut self.sink else { return };
-        sink.finish(now);
-        if let Some(dropped) = sink.take_dropped() {
-            self.say_dropped(dropped);
-            self.flush();
+        if let Some(sink) = &mut self.sink {
+            sink.finish(self.now);
+        }
+        if self.tell()
+            && let Some(sink) = &mut self.sink
+        {
+            sink.finish(self.now);
         }
     }
 
-    fn say_dropped(&mut self, dropped: u64) {
-        let lines = if dropped == 1 { "line" } else { "lines" };
-        self.say(&format!(
-            "{dropped} {lines} of the log dropped: nobody took them"
-        ));
+    /// Says what could not be written, once there is room; whether there was
+    /// anything to say.
+    fn tell(&mut self) -> bool {
+        let mut words = self.files.news();
+        if let Some(sink) = &mut self.sink {
+            self.routes.lose_more(sink.take_lost());
+            let mut why = "as nobody took them";
+            for news in sink.episode.news() {
+                match news {
+                    News::Fails(reason) => {
+                        let text = format!("cannot write the log: {reason}");
+                        sink::write_stderr(&format!("holdall-init: {text}"));
+                        words.push(text);
+                    }
+                    News::Works(_) => why = "as it could not be written",
+                }
+            }
+            if sink.has_room() {
+                words.extend(self.routes.dropped(&self.names, why));
+            }
+        }
+        for text in &words {
+            self.say(text);
+        }
+        !words.is_empty()
     }
 
-    /// Line `number` of the ring as it travels.
-    pub(crate) fn record(&self, number: u64) -> Option<LogRecord> {
-        let (origin, text) = self.ring.get(number)?;
-        Some(LogRecord {
-            time: origin.time,
-            service: origin.service.and_then(|id| name(&self.names, id)).cloned(),
-            stream: origin.stream,
-            text: String::from_utf8_lossy(&text).into_owned(),
-            partial: origin.partial,
-        })
+    /// Puts what only the log knows of the services into their status.
+    pub(crate) fn complete(&self, status: &mut Status) {
+        for (name, dropped) in self.names.iter().zip(self.routes.all_dropped()) {
+            // Hardly ever.
+            if dropped > 0 {
+                let found = status.services.iter_mut().find(|s| s.name == *name);
+                found.into_iter().for_each(|s| s.log_dropped = dropped);
+            }
+        }
+    }
+
+    /// A line of the ring as it travels.
+    pub(crate) fn record(&self, line: &Line<'_>) -> LogRecord {
+        let Origin {
+            time,
+            service,
+            stream,
+            partial,
+        } = line.origin;
+        LogRecord {
+            time,
+            service: service.and_then(|id| self.names.get(id.index())).cloned(),
+            stream,
+            text: String::from_utf8_lossy(line.text).into_owned(),
+            partial,
+        }
     }
 
     /// The last `count` lines that a service wrote.
     pub(crate) fn last_words(&self, service: ServiceId, count: usize) -> Vec<String> {
         let wanted = |o: &Origin| o.service == Some(service) && o.stream != Stream::Init;
-        let start = self.ring.tail(count, wanted);
-        let lines =
-            (start..self.ring.end()).filter(|n| self.ring.origin(*n).is_some_and(|o| wanted(&o)));
-        let text = |n| {
-            self.ring
-                .get(n)
-                .map(|(_, text)| String::from_utf8_lossy(&text).into_owned())
-        };
-        lines.filter_map(text).collect()
+        let lines = self.ring.lines(self.ring.tail(count, wanted), wanted);
+        let text = |line: Line<'_>| String::from_utf8_lossy(line.text).into_owned();
+        lines.map(text).collect()
     }
-}
-
-fn name(names: &[ServiceName], service: ServiceId) -> Option<&ServiceName> {
-    names.get(usize::try_from(service.0).ok()?)
 }

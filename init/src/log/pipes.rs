@@ -1,10 +1,10 @@
 //! The pipes of the services' stdout and stderr.
 //!
-//! They hang on an epoll of their own, inside the main one: while the log's
-//! reader is behind, a single call leaves all of them alone.
+//! They hang on epolls of their own, inside the main one: while the log's
+//! reader is behind, a single call leaves all of a kind alone.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use holdall_protocol::log::Stream;
 use holdall_supervise::ServiceId;
@@ -13,9 +13,9 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::unistd::{self, Gid, Uid};
 
-use super::Log;
 use super::lines::Lines;
-use super::sink::Room;
+use super::{Log, Source};
+use crate::poll::{Poll, Token};
 use crate::sys;
 
 /// Read from one pipe before the next has its turn.
@@ -24,16 +24,35 @@ const CHUNK: usize = 64 * 1024;
 /// Pipes looked at in one turn of the loop.
 const BATCH: usize = 32;
 
+/// When pipes are left alone, so that who writes to them waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// Never.
+    Open,
+    /// While the log's reader is behind but reads.
+    Drop,
+    /// Whenever the log's reader is behind.
+    Block,
+}
+
+/// The pipes behind one gate.
+struct Epolled {
+    gate: Gate,
+    epoll: Epoll,
+    /// The main epoll has it.
+    watched: bool,
+}
+
 struct Pipe {
     fd: OwnedFd,
-    service: ServiceId,
-    stream: Stream,
+    gate: Gate,
+    source: Source,
     lines: Lines,
 }
 
 /// All pipes, and the buffer that they are read into.
 pub(crate) struct Pipes {
-    epoll: Epoll,
+    epolls: [Epolled; 3],
     pipes: BTreeMap<u64, Pipe>,
     next: u64,
     buffer: Vec<u8>,
@@ -41,26 +60,56 @@ pub(crate) struct Pipes {
 
 impl Pipes {
     pub(crate) fn new() -> Result<Self, Errno> {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let epolled = |gate| {
+            Ok(Epolled {
+                gate,
+                epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+                watched: false,
+            })
+        };
         Ok(Self {
-            epoll,
+            epolls: [
+                epolled(Gate::Open)?,
+                epolled(Gate::Drop)?,
+                epolled(Gate::Block)?,
+            ],
             pipes: BTreeMap::new(),
             next: 0,
             buffer: vec![0; CHUNK],
         })
     }
 
-    /// Readable when any pipe is.
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.epoll.0.as_fd()
+    /// Has the main epoll watch those whose gate is open.
+    pub(crate) fn watch(&mut self, poll: &Poll, log: &Log) {
+        for epolled in &mut self.epolls {
+            let wanted = !log.is_closed(epolled.gate);
+            if wanted && !epolled.watched {
+                let fd = epolled.epoll.0.as_fd();
+                epolled.watched = poll.add(fd, Token::Pipes, EpollFlags::EPOLLIN).is_ok();
+            } else if !wanted && epolled.watched {
+                poll.remove(epolled.epoll.0.as_fd());
+                epolled.watched = false;
+            }
+        }
     }
 
-    /// A pipe for one stream of a service: its writing end, which belongs to
-    /// `owner`, so that the service can open /dev/stdout.
-    pub(crate) fn open(
+    /// Pipes for a service's stdout and stderr: their writing ends, which belong
+    /// to `owner`, so that the service can open /dev/stdout.
+    pub(crate) fn pair(
         &mut self,
         service: ServiceId,
-        stream: Stream,
+        gate: Gate,
+        owner: Option<(u32, u32)>,
+    ) -> Result<[OwnedFd; 2], Errno> {
+        let service = Some(service);
+        let mut open = |stream| self.open(Source { service, stream }, gate, owner);
+        Ok([open(Stream::Stdout)?, open(Stream::Stderr)?])
+    }
+
+    fn open(
+        &mut self,
+        source: Source,
+        gate: Gate,
         owner: Option<(u32, u32)>,
     ) -> Result<OwnedFd, Errno> {
         let (read, write) = unistd::pipe2(OFlag::O_CLOEXEC)?;
@@ -70,12 +119,13 @@ impl Pipes {
             let _ = unistd::fchown(&write, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
         }
         self.next += 1;
-        self.epoll
-            .add(&read, EpollEvent::new(EpollFlags::EPOLLIN, self.next))?;
+        if let Some(epoll) = epoll_of(&self.epolls, gate) {
+            epoll.add(&read, EpollEvent::new(EpollFlags::EPOLLIN, self.next))?;
+        }
         let pipe = Pipe {
             fd: read,
-            service,
-            stream,
+            gate,
+            source,
             lines: Lines::default(),
         };
         self.pipes.insert(self.next, pipe);
@@ -87,18 +137,23 @@ impl Pipes {
         // One at a time: the kernel puts it at the end of its list, so that
         // each has its turn also where the loop is left early.
         let mut events = [EpollEvent::empty()];
-        for _ in 0..BATCH {
-            // When the reader has caught up, the next one goes first.
-            if log.holds_back() || self.epoll.wait(&mut events, EpollTimeout::ZERO) != Ok(1) {
-                return;
-            }
-            let [event] = events;
-            let number = event.data();
-            let Some(pipe) = self.pipes.get_mut(&number) else {
-                continue;
-            };
-            if pipe.read(&mut self.buffer, log) == Some(0) {
-                self.close(number, log);
+        for at in 0..self.epolls.len() {
+            for _ in 0..BATCH {
+                let Some(Epolled { gate, epoll, .. }) = self.epolls.get(at) else {
+                    return;
+                };
+                // When the reader has caught up, the next one goes first.
+                if log.is_closed(*gate) || epoll.wait(&mut events, EpollTimeout::ZERO) != Ok(1) {
+                    break;
+                }
+                let [event] = events;
+                let number = event.data();
+                let Some(pipe) = self.pipes.get_mut(&number) else {
+                    continue;
+                };
+                if pipe.read(&mut self.buffer, log) == Some(0) {
+                    self.close(number, log);
+                }
             }
         }
     }
@@ -109,7 +164,7 @@ impl Pipes {
         for pipe in self
             .pipes
             .values_mut()
-            .filter(|pipe| pipe.service == service)
+            .filter(|pipe| pipe.source.service == Some(service))
         {
             let mut left = sys::readable_bytes(&pipe.fd).unwrap_or(0);
             while left > 0 {
@@ -129,7 +184,7 @@ impl Pipes {
         let of = self
             .pipes
             .iter()
-            .filter(|(_, pipe)| pipe.service == service);
+            .filter(|(_, pipe)| pipe.source.service == Some(service));
         for number in of.map(|(number, _)| *number).collect::<Vec<_>>() {
             self.close(number, log);
         }
@@ -138,7 +193,9 @@ impl Pipes {
     fn close(&mut self, number: u64, log: &mut Log) {
         if let Some(mut pipe) = self.pipes.remove(&number) {
             pipe.finish(log);
-            let _ = self.epoll.delete(&pipe.fd);
+            if let Some(epoll) = epoll_of(&self.epolls, pipe.gate) {
+                let _ = epoll.delete(&pipe.fd);
+            }
         }
     }
 }
@@ -151,17 +208,69 @@ impl Pipe {
             Err(Errno::EAGAIN | Errno::EINTR) => return None,
             Err(_) => 0,
         };
-        let (service, stream) = (self.service, self.stream);
         let bytes = buffer.get(..read).unwrap_or(&[]);
-        self.lines.push(bytes, |line, partial| {
-            log.line(Room::Ordinary, Some(service), stream, partial, line)
-        });
+        let source = self.source;
+        self.lines.push(bytes, |batch| log.lines(source, batch));
         Some(read)
     }
 
     fn finish(&mut self, log: &mut Log) {
-        let (service, stream) = (self.service, self.stream);
-        self.lines
-            .finish(|line| log.line(Room::Ordinary, Some(service), stream, false, line));
+        let source = self.source;
+        self.lines.finish(|batch| log.lines(source, batch));
+    }
+}
+
+fn epoll_of(epolls: &[Epolled], gate: Gate) -> Option<&Epoll> {
+    let found = epolls.iter().find(|epolled| epolled.gate == gate);
+    found.map(|epolled| &epolled.epoll)
+}
+
+#[cfg(test)]
+mod tests {
+    use holdall_protocol::manifest::BoxLog;
+
+    use super::*;
+    use crate::log::Outlet;
+
+    #[test]
+    fn a_turn_has_a_budget_however_much_is_said() {
+        let names: Vec<_> = (0..20)
+            .map(|number| format!("s{number}").parse().expect("a name"))
+            .collect();
+        let mut log = Log::new(names, Outlet::Nowhere, BoxLog::default());
+        let mut pipes = Pipes::new().expect("epolls");
+        // Full pipes, both of each service.
+        let lines = b"x\n".repeat(CHUNK / 2);
+        let mut ends = Vec::new();
+        for id in (0..20).map(ServiceId) {
+            for end in pipes.pair(id, Gate::Drop, None).expect("pipes") {
+                let file = std::fs::File::from(end);
+                std::io::Write::write_all(&mut &file, &lines).expect("they fit");
+                ends.push(file);
+            }
+        }
+        let each = u64::try_from(lines.len() / 2).expect("small");
+        pipes.read(&mut log);
+        assert_eq!(log.ring().end(), 32 * each);
+        // Those that have had no turn are next.
+        pipes.read(&mut log);
+        assert_eq!(log.ring().end(), 40 * each);
+        for id in (0..20).map(ServiceId) {
+            assert_eq!(log.ring().pushed(&[id]), 2 * each);
+        }
+    }
+
+    #[test]
+    fn what_a_dying_service_wrote_last_is_read_at_its_end() {
+        let names = vec!["a".parse().expect("a name")];
+        let mut log = Log::new(names, Outlet::Nowhere, BoxLog::default());
+        let mut pipes = Pipes::new().expect("epolls");
+        let [out, err] = pipes.pair(ServiceId(0), Gate::Drop, None).expect("pipes");
+        let out = std::fs::File::from(out);
+        std::io::Write::write_all(&mut &out, b"one\nlast words").expect("they fit");
+        // Both ends stay open, as a grandchild may hold them.
+        pipes.drain(ServiceId(0), &mut log);
+        assert_eq!(log.last_words(ServiceId(0), 5), ["one", "last words"]);
+        drop((out, err));
     }
 }

@@ -4,7 +4,9 @@
 //! Its O_NONBLOCK is never touched: the open file is shared with whoever gave
 //! it to us. A slow reader slows the services down (nothing is lost while
 //! somebody reads); one that takes nothing for [`STUCK_AFTER`] doesn't stop
-//! them: lines are then dropped, counted, and the count is said.
+//! them, those excepted that chose to wait: lines are then dropped, counted,
+//! and the count is said. A reader that is gone and a full disk are an
+//! [`Episode`]; each flush tries again.
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -18,6 +20,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
 use nix::sys::stat::{SFlag, fstat};
 use nix::unistd;
+
+use super::episode::Episode;
 
 /// Bytes that wait for the reader before the services' pipes are left alone.
 pub(crate) const HIGH: usize = 128 * 1024;
@@ -77,7 +81,11 @@ pub(crate) struct Sink {
     written: usize,
     /// Since when the reader has taken nothing, though something waits.
     waiting_since: Option<Timestamp>,
-    dropped: u64,
+    pub(crate) episode: Episode,
+    /// Lines lost in it that nobody has asked for.
+    lost: u64,
+    /// What was written last has no end of line.
+    mid_line: bool,
     stuck: bool,
     /// It took no more; epoll says when it does.
     full: bool,
@@ -108,7 +116,9 @@ impl Sink {
             buffer: Vec::new(),
             written: 0,
             waiting_since: None,
-            dropped: 0,
+            episode: Episode::default(),
+            lost: 0,
+            mid_line: false,
             stuck: false,
             full: false,
         }
@@ -124,33 +134,55 @@ impl Sink {
         self.buffer.len() - self.written
     }
 
-    /// Room for one more line: writes it into the buffer, or counts it as
-    /// dropped.
-    pub(crate) fn line(&mut self, now: Timestamp, room: Room, write: impl FnOnce(&mut Vec<u8>)) {
-        if self.waiting() >= HIGH {
-            self.flush(now);
+    /// Takes what `write` has to say. It is given the buffer and the length at
+    /// which it is to pause, after a line, and says whether it is done. False
+    /// if there was no room for all of it.
+    pub(crate) fn take(
+        &mut self,
+        now: Timestamp,
+        room: Room,
+        mut write: impl FnMut(&mut Vec<u8>, usize) -> bool,
+    ) -> bool {
+        loop {
+            if self.waiting() >= HIGH {
+                self.flush(now);
+            }
+            let limit = match room {
+                Room::Ordinary if self.stuck => MAX,
+                Room::Ordinary => MAX + BURST,
+                Room::Own => MAX + BURST + OWN_WORDS,
+            };
+            if self.waiting() >= limit {
+                return false;
+            }
+            if self.buffer.is_empty() && self.ends_line_first() {
+                self.buffer.push(b'\n');
+            }
+            let pause = self.buffer.len().max(self.written + HIGH);
+            if write(&mut self.buffer, pause) {
+                return true;
+            }
         }
-        let limit = match room {
-            Room::Ordinary if self.stuck => MAX,
-            Room::Ordinary => MAX + BURST,
-            Room::Own => MAX + BURST + OWN_WORDS,
-        };
-        if self.waiting() >= limit {
-            self.dropped += 1;
-            return;
-        }
-        write(&mut self.buffer);
     }
 
-    /// Lines dropped since the last time this was asked, once there is room to
-    /// say so.
-    pub(crate) fn take_dropped(&mut self) -> Option<u64> {
-        (self.dropped > 0 && self.waiting() < HIGH).then(|| std::mem::take(&mut self.dropped))
+    /// Lines lost to an episode since the last time this was asked.
+    pub(crate) fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.lost)
+    }
+
+    /// There is room to say what was dropped.
+    pub(crate) fn has_room(&self) -> bool {
+        self.waiting() < HIGH && !self.episode.fails()
+    }
+
+    /// The reader is behind, whether it reads or not.
+    pub(crate) fn is_full(&self) -> bool {
+        self.waiting() >= HIGH
     }
 
     /// Services are to wait: the reader is behind but reads.
     pub(crate) fn holds_back(&self) -> bool {
-        !self.stuck && self.waiting() >= HIGH
+        !self.stuck && self.is_full()
     }
 
     /// When a reader that takes nothing is to be called stuck.
@@ -177,6 +209,9 @@ impl Sink {
             match self.write_some() {
                 Ok(taken) => {
                     self.written += taken;
+                    let last = self.written.checked_sub(1);
+                    let last = last.and_then(|last| self.buffer.get(last));
+                    self.mid_line = last.is_some_and(|last| *last != b'\n');
                     self.stuck = false;
                     self.waiting_since = None;
                 }
@@ -188,19 +223,13 @@ impl Sink {
                     }
                     self.full = true;
                 }
-                Err(_) => {
-                    // The reader is gone, or the disk is full: nobody would
-                    // ever see it. Count it, and try again with the next line.
-                    let lost = self.buffer.get(self.written..).unwrap_or(&[]);
-                    let lines = lost.iter().filter(|byte| **byte == b'\n').count();
-                    self.dropped += u64::try_from(lines).unwrap_or(0);
-                    self.buffer.clear();
-                    self.written = 0;
-                    self.waiting_since = None;
-                }
+                Err(errno) => self.give_up(errno),
             }
         }
         if self.waiting() == 0 {
+            if self.written > 0 {
+                self.episode.work();
+            }
             self.written = 0;
             self.buffer.clear();
             // What a burst took goes back.
@@ -209,6 +238,23 @@ impl Sink {
             self.buffer.drain(..self.written);
             self.written = 0;
         }
+    }
+
+    /// The reader is gone, or the disk is full: nobody would ever see what
+    /// waits. It is counted, and the next line is another try.
+    fn give_up(&mut self, errno: Errno) {
+        let end_before = usize::from(self.ends_line_first());
+        let rest = self.buffer.get(self.written + end_before..).unwrap_or(&[]);
+        self.lost += self.episode.fail(rest, || errno.desc().to_lowercase());
+        self.buffer.clear();
+        self.written = 0;
+        self.waiting_since = None;
+    }
+
+    /// Half a line is out and its other half is lost: what comes next begins
+    /// with an end of line.
+    fn ends_line_first(&self) -> bool {
+        self.episode.fails() && self.mid_line && self.written == 0
     }
 
     fn write_some(&self) -> Result<usize, Errno> {
@@ -297,3 +343,6 @@ fn reopen(number: RawFd) -> Option<OwnedFd> {
         .contains(OFlag::O_NONBLOCK)
         .then_some(own)
 }
+
+#[cfg(test)]
+mod tests;

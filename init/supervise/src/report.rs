@@ -43,6 +43,8 @@ impl Supervisor {
             next_start,
             message: instance.message.clone(),
             waits_for: self.waits_for(instance),
+            // The shell knows.
+            log_dropped: 0,
         })
     }
 

@@ -51,7 +51,7 @@ fn nothing_is_lost_while_somebody_reads() {
 }
 
 #[test]
-fn a_stuck_reader_stops_nobody_and_is_told_what_it_missed() {
+fn a_blocked_sink_stops_nobody_and_its_reader_is_told_what_it_missed() {
     let config = r#"
         [service.app]
         type = "oneshot"
@@ -75,7 +75,7 @@ fn a_stuck_reader_stops_nobody_and_is_told_what_it_missed() {
 }
 
 #[test]
-fn a_reader_that_is_gone_stops_nobody() {
+fn a_log_reader_that_dies_stops_nobody() {
     let config = r#"
         [service.app]
         type = "oneshot"
@@ -106,7 +106,7 @@ fn the_flags_of_an_inherited_stdout_are_left_alone() {
 }
 
 #[test]
-fn a_long_line_is_cut_and_says_so() {
+fn a_log_line_without_end_is_cut_and_its_pieces_say_so() {
     let mut init = Setup::new(
         r#"
         [service.app]

@@ -12,6 +12,8 @@ mod given;
 mod health;
 mod job;
 mod kill;
+mod log_files;
+mod log_forms;
 mod logs;
 mod reload;
 mod sockets;

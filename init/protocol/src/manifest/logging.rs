@@ -11,6 +11,8 @@ pub struct Logging {
     pub format: Option<LogFormat>,
     /// `file`: its lines go there, and not with those of the box.
     pub file: Option<LogFile>,
+    /// `tee`: they go there as well.
+    pub tee: bool,
     /// `when_full`.
     pub when_full: WhenFull,
 }
@@ -83,8 +85,8 @@ pub struct BoxLog {
     pub timestamps: bool,
 }
 
-/// Reads `log = "json"` or `{ format, file, size, count, when_full }` over what
-/// holds already.
+/// Reads `log = "json"` or `{ format, file, size, count, tee, when_full }` over
+/// what holds already.
 pub(super) fn read(value: &Value<'_>, log: &mut Logging, problems: &mut Problems) {
     if value.as_str().is_some() {
         log.format = value.word(&LogFormat::WORDS, problems);
@@ -97,12 +99,14 @@ pub(super) fn read(value: &Value<'_>, log: &mut Logging, problems: &mut Problems
     let format = format.and_then(|value| value.word(&LogFormat::WORDS, problems));
     let path = table.take("file");
     let path = path.and_then(|value| absolute(&value, problems));
-    let sizes = [table.take("size"), table.take("count")];
-    let [size_value, count_value] = &sizes;
+    let of_file = [table.take("size"), table.take("count"), table.take("tee")];
+    let [size_value, count_value, tee_value] = &of_file;
     let size = size_value.as_ref().and_then(|value| size(value, problems));
     let count = count_value
         .as_ref()
         .and_then(|value| value.integer(0..=1000, problems));
+    let tee = tee_value.as_ref();
+    let tee = tee.and_then(|value| value.boolean(problems));
     let when_full = table.take("when_full");
     let when_full = when_full.and_then(|value| value.word(&WhenFull::WORDS, problems));
     table.finish(&[], problems);
@@ -115,9 +119,10 @@ pub(super) fn read(value: &Value<'_>, log: &mut Logging, problems: &mut Problems
         Some(file) => {
             file.size = size.unwrap_or(file.size);
             file.count = count.unwrap_or(file.count);
+            log.tee = tee.unwrap_or(log.tee);
         }
         None => {
-            for value in sizes.iter().flatten() {
+            for value in of_file.iter().flatten() {
                 let message = format!("`{}` says nothing without a `file`", value.key());
                 problems.add(value.key_span(), message);
             }
@@ -143,6 +148,9 @@ pub(super) fn write(log: &Logging, usual: &Logging) -> String {
     if let Some(LogFile { path, size, count }) = &log.file {
         let path = quoted(path);
         entries.push(format!("file = {path}, size = {size}, count = {count}"));
+    }
+    if log.tee != usual.tee {
+        entries.push(format!("tee = {}", log.tee));
     }
     if log.when_full != usual.when_full {
         let word = word(&WhenFull::WORDS, log.when_full);

@@ -9,7 +9,6 @@ use crate::decode::{Problems, Table, Value};
 /// holds below a profile too.
 const UNBUILT: &[&str] = &[
     "init.listener",
-    "init.log",
     "service.*.handoff",
     "service.*.health.file",
     "service.*.health.http.headers",
@@ -24,7 +23,6 @@ const UNBUILT: &[&str] = &[
     "service.*.listen.owner",
     "service.*.listen=*/udp",
     "service.*.listen.at=*/udp",
-    "service.*.log",
     "service.*.ready",
     "service.*.start=on-demand",
     "service.*.watchdog",

@@ -1,0 +1,4 @@
+//! Of those parts that the fuzzer has too, and which hold no tests for that.
+
+mod form;
+mod lines;
