@@ -52,6 +52,7 @@ pub(crate) enum Verb {
     Run(commands::run::Args),
     Ps(commands::ps::Args),
     Logs(commands::logs::Args),
+    Events(commands::events::Args),
     Exec(commands::exec::Args),
     Stop(commands::stop::Args),
     Start(commands::start::Args),

@@ -63,6 +63,7 @@ fn dispatch(context: &Context, verb: &Verb) -> Outcome {
         Verb::Run(args) => commands::run::run(context, args),
         Verb::Ps(args) => commands::ps::run(context, args),
         Verb::Logs(args) => commands::logs::run(context, args),
+        Verb::Events(args) => commands::events::run(context, args),
         Verb::Exec(args) => commands::exec::run(context, args),
         Verb::Stop(args) => commands::stop::run(context, args),
         Verb::Start(args) => commands::start::run(context, args),

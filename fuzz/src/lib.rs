@@ -14,6 +14,10 @@ mod elf;
 mod entries;
 mod frames;
 mod holdall_toml;
+#[cfg_attr(not(test), expect(dead_code, reason = "the listener uses the rest"))]
+#[path = "../../init/src/web/request.rs"]
+mod http;
+mod http_request;
 mod init;
 mod init_log;
 mod jail;
@@ -44,7 +48,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     target("accounts", accounts::run),
     target("archive", archive::run),
     target("documents", documents::run),
@@ -52,6 +56,7 @@ pub const TARGETS: [Target; 16] = [
     target("entries", entries::run),
     target("frames", frames::run),
     target("holdall_toml", holdall_toml::run),
+    target("http_request", http_request::run),
     target("init_log", init_log::run),
     target("layer", layer::run),
     target("layout", layout::run),

@@ -42,8 +42,8 @@ macro_rules! replay {
 }
 
 replay! {
-    accounts archive documents elf entries frames holdall_toml init_log layer layout logs
-    oci_config packages reference seccomp supervise
+    accounts archive documents elf entries frames holdall_toml http_request init_log layer
+    layout logs oci_config packages reference seccomp supervise
 }
 
 #[test]

@@ -59,6 +59,15 @@ pub(crate) enum Verb {
         /// And every new one.
         follow: bool,
     },
+    /// Show how states change.
+    Events {
+        /// Of these; of all where empty.
+        services: Vec<ServiceName>,
+        /// The newest ones that are known first.
+        last: Option<u32>,
+        /// And every new one.
+        follow: bool,
+    },
     /// Bring services up.
     Start(Vec<ServiceName>),
     /// Take services down.
@@ -89,9 +98,9 @@ pub(crate) enum Verb {
 }
 
 /// The verbs, as `--help` lists them.
-pub(crate) const VERBS: [&str; 13] = [
-    "run", "ps", "why", "logs", "start", "stop", "restart", "reload", "scale", "signal", "health",
-    "check", "version",
+pub(crate) const VERBS: [&str; 14] = [
+    "run", "ps", "why", "logs", "events", "start", "stop", "restart", "reload", "scale", "signal",
+    "health", "check", "version",
 ];
 
 /// What has been read so far.
@@ -111,6 +120,7 @@ struct Raw {
     tail: Option<u32>,
     since: Option<Since>,
     timestamps: bool,
+    last: Option<u32>,
     kind: Option<HealthKind>,
 }
 

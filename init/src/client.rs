@@ -1,172 +1,22 @@
 //! `/init VERB`: talking to the init that runs.
 
-use std::io::{self, Write, stdout};
-use std::os::fd::{AsFd, OwnedFd};
+pub(crate) mod connection;
+
+use std::io::{Write, stdout};
 use std::path::Path;
 
-use holdall_protocol::control::{HealthKind, Hello, Request, Response, Status};
-use holdall_protocol::frame::{self, Decoder, FrameError};
+use holdall_protocol::control::{HealthKind, Request, Response, ServiceStatus};
+use holdall_protocol::event::EventRecord;
+use holdall_protocol::frame::FrameError;
 use holdall_protocol::log::LogRecord;
-use holdall_protocol::{Moment, PROTOCOL_VERSION, ServiceName};
-use nix::errno::Errno;
-use nix::sys::socket::{setsockopt, sockopt};
-use nix::sys::time::{TimeVal, TimeValLike};
-use nix::unistd;
+use holdall_protocol::{Moment, ServiceName};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::args::{Since, Verb};
-use crate::boot;
 use crate::log::form::{about, prefixed};
 use crate::log::prefix::{prefix_of, width};
 use crate::notes;
-
-/// Why a verb failed. All end with code 1.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ClientError {
-    #[error(
-        "no init answers here (looked in {looked})\nhelp: `/init` starts one; `--run-dir DIR` looks elsewhere"
-    )]
-    NotRunning { looked: String },
-    #[error("cannot talk to init")]
-    Connection(#[source] Errno),
-    #[error("init does not answer")]
-    Hangs,
-    #[error("init hung up")]
-    HungUp,
-    #[error("cannot understand init")]
-    Frame(#[from] FrameError),
-    #[error("{0}")]
-    Refused(String),
-    #[error("init answered something else: {0}")]
-    Unexpected(String),
-    #[error("cannot write")]
-    Output(#[from] io::Error),
-}
-
-impl ClientError {
-    /// Who read our output has had enough, as `head` has: no error to speak of.
-    pub(crate) fn is_broken_pipe(&self) -> bool {
-        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
-    }
-}
-
-/// An init that doesn't answer a question in as many seconds hangs.
-const ANSWER_S: i64 = 10;
-
-/// A connection after the hellos.
-struct Connection {
-    fd: OwnedFd,
-    decoder: Decoder,
-}
-
-impl Connection {
-    fn open(run_dir: Option<&Path>) -> Result<Self, ClientError> {
-        let fd = boot::connect(run_dir).ok_or_else(|| {
-            let looked = boot::run_dirs(run_dir);
-            let looked: Vec<_> = looked.iter().map(|dir| dir.display().to_string()).collect();
-            ClientError::NotRunning {
-                looked: looked.join(", "),
-            }
-        })?;
-        setsockopt(&fd, sockopt::ReceiveTimeout, &TimeVal::seconds(ANSWER_S))
-            .map_err(ClientError::Connection)?;
-        let mut connection = Self {
-            fd,
-            decoder: Decoder::default(),
-        };
-        let program = concat!("holdall-init ", env!("CARGO_PKG_VERSION")).to_owned();
-        connection.send(&Hello {
-            version: PROTOCOL_VERSION,
-            program,
-        })?;
-        connection.receive::<Hello>()?;
-        Ok(connection)
-    }
-
-    fn send<T: Serialize>(&mut self, message: &T) -> Result<(), ClientError> {
-        let bytes = frame::encode(message)?;
-        let mut rest = bytes.as_slice();
-        while !rest.is_empty() {
-            match unistd::write(&self.fd, rest) {
-                Ok(sent) => rest = rest.get(sent..).unwrap_or(&[]),
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(ClientError::Connection(errno)),
-            }
-        }
-        Ok(())
-    }
-
-    fn receive<T: DeserializeOwned>(&mut self) -> Result<T, ClientError> {
-        let mut buffer = [0; 16 * 1024];
-        loop {
-            if let Some(message) = self.decoder.next()? {
-                return Ok(message);
-            }
-            match unistd::read(self.fd.as_fd(), &mut buffer) {
-                Ok(0) => return Err(ClientError::HungUp),
-                Ok(read) => self.decoder.push(buffer.get(..read).unwrap_or(&[])),
-                Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => return Err(ClientError::Hangs),
-                Err(errno) => return Err(ClientError::Connection(errno)),
-            }
-        }
-    }
-
-    /// Waits for answers as long as they take: they may be the end of work.
-    fn be_patient(&self) -> Result<(), ClientError> {
-        setsockopt(&self.fd, sockopt::ReceiveTimeout, &TimeVal::seconds(0))
-            .map_err(ClientError::Connection)
-    }
-
-    /// Sends a request and gives back its first answer.
-    fn ask(&mut self, request: &Request) -> Result<Response, ClientError> {
-        self.send(request)?;
-        self.answer()
-    }
-
-    fn answer(&mut self) -> Result<Response, ClientError> {
-        match self.receive()? {
-            Response::Error { message, .. } => Err(ClientError::Refused(message)),
-            response => Ok(response),
-        }
-    }
-
-    fn done(&mut self, request: &Request) -> Result<(), ClientError> {
-        self.be_patient()?;
-        match self.ask(request)? {
-            Response::Done => Ok(()),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    /// Sends a request that changes the services; shows what it changed.
-    fn changes(
-        &mut self,
-        request: &Request,
-        out: &mut Output<impl Write>,
-    ) -> Result<(), ClientError> {
-        let answer = self.ask(request)?;
-        let Response::Changes { changes } = &answer else {
-            return Err(unexpected(&answer));
-        };
-        out.say(&answer, || match changes.as_slice() {
-            [] => vec!["nothing changes".to_owned()],
-            changes => changes.to_vec(),
-        })
-    }
-
-    fn status(&mut self) -> Result<Status, ClientError> {
-        match self.ask(&Request::Status)? {
-            Response::Status(status) => Ok(status),
-            other => Err(unexpected(&other)),
-        }
-    }
-}
-
-fn unexpected(response: &Response) -> ClientError {
-    ClientError::Unexpected(serde_json::to_string(response).unwrap_or_default())
-}
+use connection::{ClientError, Connection, unexpected};
 
 /// Does a verb; the exit code.
 pub(crate) fn run(run_dir: Option<&Path>, json: bool, verb: Verb) -> Result<u8, ClientError> {
@@ -196,6 +46,11 @@ pub(crate) fn run(run_dir: Option<&Path>, json: bool, verb: Verb) -> Result<u8, 
             };
             logs(&mut init, request, timestamps, &mut out)?;
         }
+        Verb::Events {
+            services,
+            last,
+            follow,
+        } => events(&mut init, services, last, follow, &mut out)?,
         Verb::Start(services) => init.done(&Request::Start { services })?,
         Verb::Stop(services) => init.done(&Request::Stop { services })?,
         Verb::Restart(services) => init.done(&Request::Restart { services })?,
@@ -204,14 +59,15 @@ pub(crate) fn run(run_dir: Option<&Path>, json: bool, verb: Verb) -> Result<u8, 
             let of_the_file = services.is_empty();
             let request = Request::Reload { services, dry_run };
             if of_the_file {
-                init.changes(&request, &mut out)?;
+                changes(&mut init, &request, &mut out)?;
             } else {
                 init.done(&request)?;
             }
         }
         Verb::Scale(counts) => {
             for (service, instances) in counts {
-                init.changes(&Request::Scale { service, instances }, &mut out)?;
+                let request = Request::Scale { service, instances };
+                changes(&mut init, &request, &mut out)?;
             }
         }
         Verb::Health(kind) => return health(&mut init, kind, &mut out),
@@ -271,36 +127,106 @@ fn health(
     Ok(u8::from(!healthy))
 }
 
-/// Lines of a service's log that `why` shows.
-const LAST_WORDS: u32 = 10;
-
-/// Why a service is as it is: its state, and its last words.
-fn why(
+/// Sends a request that changes the services; shows what it changed.
+fn changes(
     init: &mut Connection,
-    service: &ServiceName,
+    request: &Request,
     out: &mut Output<impl Write>,
 ) -> Result<(), ClientError> {
-    let status = init.status()?;
-    let found = status
-        .services
-        .into_iter()
-        .find(|found| found.name == *service);
-    let Some(found) = found else {
-        let message = format!("no service is named `{service}`");
+    let answer = init.ask(request)?;
+    let Response::Changes { changes } = &answer else {
+        return Err(unexpected(&answer));
+    };
+    out.say(&answer, || match changes.as_slice() {
+        [] => vec!["nothing changes".to_owned()],
+        changes => changes.to_vec(),
+    })
+}
+
+/// Lines of a service's log, and events, that `why` shows.
+const LAST_WORDS: u32 = 10;
+
+/// All that `why` says, as JSON.
+#[derive(Serialize)]
+struct Why {
+    #[serde(flatten)]
+    service: ServiceStatus,
+    events: Vec<EventRecord>,
+    log: Vec<LogRecord>,
+}
+
+/// Why a service is as it is: its state, how it came to it, and its last words.
+fn why(
+    init: &mut Connection,
+    name: &ServiceName,
+    out: &mut Output<impl Write>,
+) -> Result<(), ClientError> {
+    let found = init.status()?.services.into_iter();
+    let Some(service) = found.into_iter().find(|found| found.name == *name) else {
+        let message = format!("no service is named `{name}`");
         return Err(ClientError::Refused(message));
     };
-    out.say(&found, || notes::why(&found))?;
-    if out.json {
-        return Ok(());
-    }
-    writeln!(out.out, "its newest lines:")?;
-    let request = Request::Logs {
-        services: vec![service.clone()],
+    let services = || vec![name.clone()];
+    let (mut events, mut log) = (Vec::new(), Vec::new());
+    let newest = Request::Events {
+        services: services(),
+        last: Some(LAST_WORDS),
+        follow: false,
+    };
+    stream(init, &newest, |answer| {
+        if let Response::Event(event) = answer {
+            events.push(event);
+        }
+        Ok(())
+    })?;
+    let newest = Request::Logs {
+        services: services(),
         tail: Some(LAST_WORDS),
         since: None,
         follow: false,
     };
-    logs(init, request, false, out)
+    stream(init, &newest, |answer| {
+        if let Response::Log(record) = answer {
+            log.push(record);
+        }
+        Ok(())
+    })?;
+    let why = Why {
+        service,
+        events,
+        log,
+    };
+    let width = width(&services());
+    out.say(&why, || {
+        let mut lines = notes::why(&why.service);
+        lines.push("how it came to that:".to_owned());
+        lines.extend(why.events.iter().map(|event| format!("  {event}")));
+        lines.push("its newest lines:".to_owned());
+        let text = |record| {
+            String::from_utf8_lossy(&line(width, false, record))
+                .trim_end()
+                .to_owned()
+        };
+        lines.extend(why.log.iter().map(text));
+        lines
+    })
+}
+
+/// Asks for what comes piece by piece, and takes each.
+fn stream(
+    init: &mut Connection,
+    request: &Request,
+    mut take: impl FnMut(Response) -> Result<(), ClientError>,
+) -> Result<(), ClientError> {
+    init.be_patient()?;
+    init.send(request)?;
+    loop {
+        match init.answer()? {
+            Response::Done => return Ok(()),
+            piece if !piece.is_last() => take(piece)?,
+            other => return Err(unexpected(&other)),
+        }
+    }
 }
 
 /// From when on, in microseconds since 1970.
@@ -328,20 +254,46 @@ fn logs(
         }
     };
     let width = width(&names);
-    init.be_patient()?;
-    init.send(&request)?;
-    loop {
-        match init.answer()? {
-            Response::Log(record) if out.json => {
-                serde_json::to_writer(&mut out.out, &record).map_err(FrameError::Malformed)?;
-                writeln!(out.out)?;
-            }
+    stream(init, &request, |answer| {
+        match answer {
+            Response::Log(record) if out.json => out.say(&record, Vec::new)?,
             Response::Log(record) => out.out.write_all(&line(width, timestamps, &record))?,
-            Response::Done => return Ok(()),
             other => return Err(unexpected(&other)),
         }
-        out.out.flush()?;
-    }
+        Ok(out.out.flush()?)
+    })
+}
+
+/// Changes of states as they come.
+fn events(
+    init: &mut Connection,
+    services: Vec<ServiceName>,
+    last: Option<u32>,
+    follow: bool,
+    out: &mut Output<impl Write>,
+) -> Result<(), ClientError> {
+    let request = Request::Events {
+        services,
+        last,
+        follow,
+    };
+    stream(init, &request, |answer| {
+        match &answer {
+            Response::Event(event) => out.say(event, || vec![event.to_string()])?,
+            Response::Missed { events } => {
+                let words = format!("{events} events are gone: they were not read in time");
+                out.say(&Missed { missed: *events }, || vec![words])?;
+            }
+            other => return Err(unexpected(other)),
+        }
+        Ok(out.out.flush()?)
+    })
+}
+
+/// What stands in a stream of events where some are missing.
+#[derive(Serialize)]
+struct Missed {
+    missed: u64,
 }
 
 fn line(width: usize, timestamps: bool, record: &LogRecord) -> Vec<u8> {

@@ -4,10 +4,12 @@ use std::fs;
 use std::io::{self, Write, stderr, stdout};
 use std::path::{Path, PathBuf};
 
-use holdall_protocol::diagnostic;
+use holdall_protocol::diagnostic::{self, Problem};
 use holdall_protocol::manifest::{Manifest, Reader};
+use serde::Serialize;
 
 use crate::args::DEFAULT_CONFIG;
+use crate::listener::with_listener;
 
 /// The largest file that is read. The checked form of a thousand services is a
 /// tenth of it.
@@ -62,7 +64,7 @@ pub(crate) fn load(
     let manifest = parse(path, &text)?;
     let manifest = manifest.for_profile(profile);
     manifest
-        .map(Some)
+        .map(|manifest| Some(with_listener(manifest)))
         .map_err(|error| ConfigError::Profile(error.to_string()))
 }
 
@@ -84,9 +86,45 @@ fn parse(path: &Path, text: &str) -> Result<Manifest, ConfigError> {
     })
 }
 
+/// What `check --format json` prints.
+#[derive(Serialize)]
+struct Checked {
+    file: PathBuf,
+    /// How many there are, of a file without a mistake.
+    services: Option<usize>,
+    problems: Vec<Problem>,
+}
+
+/// `check --format json`: the exit code.
+fn check_for_programs(file: PathBuf) -> Result<u8, ConfigError> {
+    let text = read(&file)?;
+    let manifest = Manifest::from_toml(&text, Reader::Init);
+    let services = manifest
+        .as_ref()
+        .ok()
+        .map(|manifest| manifest.services.len());
+    let problems = diagnostic::problems(&text, manifest.err().unwrap_or_default());
+    let code = u8::from(!problems.is_empty());
+    let checked = Checked {
+        file,
+        services,
+        problems,
+    };
+    let json = serde_json::to_string(&checked).unwrap_or_default();
+    // A closed stdout changes nothing about the file.
+    let _ = writeln!(stdout(), "{json}");
+    Ok(code)
+}
+
 /// `check`: the exit code.
-pub(crate) fn check(file: Option<PathBuf>) -> u8 {
+pub(crate) fn check(file: Option<PathBuf>, json: bool) -> u8 {
     let path = file.unwrap_or_else(|| DEFAULT_CONFIG.into());
+    if json {
+        return check_for_programs(path).unwrap_or_else(|error| {
+            report(&error);
+            1
+        });
+    }
     match read(&path).and_then(|text| parse(&path, &text)) {
         Ok(manifest) => {
             let count = manifest.services.len();

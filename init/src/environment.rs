@@ -3,6 +3,7 @@
 
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 
 use holdall_protocol::account::Account;
 
@@ -105,6 +106,12 @@ impl Environment {
             CString::new(string).ok()
         })
     }
+}
+
+/// The name that this process was started by, without a path.
+pub(crate) fn program_name() -> Option<OsString> {
+    let name = std::env::args_os().next()?;
+    Some(Path::new(&name).file_name()?.to_owned())
 }
 
 /// Takes a copy of this process's arguments, its own name excepted.

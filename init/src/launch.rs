@@ -121,7 +121,7 @@ impl Launch {
         Ok(())
     }
 
-    fn set_account(&mut self, account: Option<Account>) {
+    pub(crate) fn set_account(&mut self, account: Option<Account>) {
         let groups = account.iter().flat_map(|account| &account.groups);
         self.groups = groups.map(|group| Gid::from_raw(*group)).collect();
         self.account = account;

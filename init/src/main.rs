@@ -19,6 +19,7 @@ mod control;
 mod env_file;
 mod environment;
 mod errand;
+mod events;
 mod exec;
 mod help;
 mod http;
@@ -26,6 +27,7 @@ mod kill;
 mod last_line;
 mod launch;
 mod lineage;
+mod listener;
 mod log;
 mod notes;
 mod notify;
@@ -47,11 +49,13 @@ mod sys;
 mod template;
 mod terminal;
 mod usage;
+mod web;
 
 use std::io::{Write, stderr, stdout};
 
 use args::{Invocation, Verb};
 use holdall_protocol::Signal;
+use holdall_protocol::manifest::LISTENER;
 
 /// What went wrong is in the words before it.
 const FAILURE: u8 = 1;
@@ -63,6 +67,9 @@ pub(crate) fn main() -> u8 {
     boot::fill_standard_descriptors();
     run::catch_panics();
     sys::ignore_signal(Signal::PIPE);
+    if environment::program_name().is_some_and(|name| name == LISTENER) {
+        return web::run();
+    }
     let invocation = match args::parse(environment::arguments()) {
         Ok(invocation) => invocation,
         Err(error) => {
@@ -89,7 +96,7 @@ pub(crate) fn main() -> u8 {
             command,
             after_ready,
         }),
-        Verb::Check(file) => config::check(file.or(config)),
+        Verb::Check(file) => config::check(file.or(config), json),
         Verb::Help(verb) => print(help::of(verb)),
         Verb::Version if !json => {
             let code = print(concat!("holdall-init ", env!("CARGO_PKG_VERSION"), "\n"));

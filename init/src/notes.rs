@@ -238,6 +238,7 @@ mod tests {
             has_been_ready: true,
             stopping: false,
             services,
+            more: None,
         };
         assert_eq!(
             table(&status),

@@ -113,6 +113,10 @@ impl Pid1 {
                 self.note(&note);
                 None
             }
+            Action::Tell(changed) => {
+                self.changed(changed);
+                None
+            }
             Action::Exit { code } => {
                 self.end_execs(Signal::TERM);
                 let deadline = self.now + GRACE;

@@ -15,6 +15,7 @@ use crate::config::Origin;
 use crate::control::Control;
 use crate::environment::Environment;
 use crate::errand::Errands;
+use crate::events::Events;
 use crate::kill::{Kills, Target};
 use crate::lineage::{Mark, Marks};
 use crate::log::Log;
@@ -77,6 +78,7 @@ pub(crate) struct Pid1 {
     /// Where there is a job that goes by the wall clock.
     pub(crate) clock_watch: Option<Watch>,
     pub(crate) log: Log,
+    pub(crate) events: Events,
     pub(crate) pipes: Pipes,
     pub(crate) children: BTreeMap<i32, Role>,
     pub(crate) instances: Vec<Instance>,
@@ -184,7 +186,7 @@ impl Pid1 {
 
     /// When to wake up without anybody's doing: never, while nothing is due.
     fn next_wakeup(&mut self) -> Option<Timestamp> {
-        if self.reap_more || self.control.has_unfinished() {
+        if self.reap_more || self.control.has_unfinished() || self.has_hungry() {
             return Some(self.now);
         }
         let stuck = self.log.sink().and_then(|sink| sink.stuck_at());
@@ -263,6 +265,7 @@ impl Pid1 {
         }
         self.pipes.watch(&self.poll, &self.log);
         self.feed_readers();
+        self.feed_events();
     }
 
     pub(crate) fn service(&self, id: ServiceId) -> Option<&Service> {

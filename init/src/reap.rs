@@ -6,11 +6,11 @@ use holdall_supervise::Event;
 
 use crate::control::client::State;
 use crate::kill::{Target, kill_group};
-use crate::notes;
 use crate::pid1::{Pid1, Role};
 use crate::signals::{Meaning, meaning};
 use crate::spawn;
 use crate::sys::{self, Ended};
+use crate::{listener, notes};
 
 /// Reaped before everything else has its turn again.
 const BATCH: usize = 512;
@@ -19,7 +19,8 @@ impl Pid1 {
     /// Reads all signals that wait.
     pub(crate) fn take_signals(&mut self) {
         while let Some(info) = self.signals.next() {
-            let only_command = self.base.services.is_empty() && self.foreground.is_some();
+            let no_service = self.base.services.iter().all(listener::is);
+            let only_command = no_service && self.foreground.is_some();
             let number = u8::try_from(info.ssi_signo).unwrap_or(0);
             match meaning(number, info.ssi_code, only_command) {
                 Meaning::Children => self.reap_more = true,

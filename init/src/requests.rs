@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use holdall_protocol::control::{ErrorKind, Exec, Request, Response};
-use holdall_protocol::{PROTOCOL_VERSION, ServiceName, Signal};
+use holdall_protocol::{PAGED_SINCE, PROTOCOL_VERSION, ServiceName, Signal};
 use holdall_supervise::{Command, Event, ServiceId};
 
 use crate::control::client::{Authority, State};
@@ -61,7 +61,11 @@ impl Pid1 {
         let waits_for_program = matches!(client.state, State::Exec(_));
         let reads = matches!(
             request,
-            Request::Status | Request::Health { .. } | Request::Version
+            Request::Status
+                | Request::MoreStatus { .. }
+                | Request::Events { .. }
+                | Request::Health { .. }
+                | Request::Version
         );
         if may == Authority::Read && !reads {
             let message = "only root and the user that init runs as may ask that";
@@ -76,11 +80,13 @@ impl Pid1 {
             return;
         }
         match request {
-            Request::Status => {
-                let mut status = self.supervisor.status(self.now);
-                self.log.complete(&mut status);
-                self.answer(id, &Response::Status(status), None);
-            }
+            Request::Status => self.status(id, 0),
+            Request::MoreStatus { from } => self.status(id, from),
+            Request::Events {
+                services,
+                last,
+                follow,
+            } => self.watch(id, &services, last, follow),
             Request::Health { kind } => {
                 let health = self.supervisor.health(kind);
                 let healthy = health.is_ok();
@@ -125,6 +131,18 @@ impl Pid1 {
             Request::Exec(exec) => self.exec(id, &exec, &descriptors),
             Request::ExecSignal { signal } => self.exec_signal(id, signal),
         }
+    }
+
+    /// A page of the status. A client that knows of none gets the whole, or the
+    /// error that it is too long for a frame.
+    fn status(&mut self, id: u64, from: u32) {
+        let mut status = self.supervisor.status(self.now);
+        self.log.complete(&mut status);
+        let version = self.control.get(id).map_or(0, |client| client.version);
+        if version >= PAGED_SINCE {
+            status = status.page(from);
+        }
+        self.answer(id, &Response::Status(status), None);
     }
 
     fn command(&mut self, id: u64, command: Command, services: Vec<ServiceName>) {

@@ -18,6 +18,7 @@ use crate::config::{self, ConfigError, Origin};
 use crate::control::Control;
 use crate::environment::Environment;
 use crate::errand::Errands;
+use crate::events::Events;
 use crate::kill::Kills;
 use crate::lineage::{self, Marks};
 use crate::log::pipes::Pipes;
@@ -171,6 +172,7 @@ fn boot(options: &Options<'_>) -> Result<Pid1, BootError> {
         clock_watch: None,
         starting: VecDeque::new(),
         log,
+        events: Events::default(),
         pipes,
         children: BTreeMap::new(),
         foreground,

@@ -9,7 +9,7 @@ use crate::lineage::Marks;
 use crate::perform::spawn_failed;
 use crate::pid1::{Pid1, Role};
 use crate::spawn::{self, SpawnError, Spawned, Starting, Stdio};
-use crate::template;
+use crate::{listener, template};
 
 impl Pid1 {
     /// Opens what the services listen on before the first of them starts, so
@@ -36,7 +36,16 @@ impl Pid1 {
         let shared = service.name.service().to_owned();
         let sockets = self.sockets.entry(shared).or_default();
         let sockets = sockets.open(&service.listen)?;
-        let mut launch = Launch::service(service, &service.command, &self.child_env, &sockets)?;
+        // Its end of a connection to init, which closes here once it has it.
+        let mut private = None;
+        let mut launch = if listener::is(service) {
+            let (ours, theirs) = listener::connection().map_err(SpawnError::Pipe)?;
+            let adopted = self.control.adopt(&self.poll, ours, self.now);
+            adopted.map_err(SpawnError::Pipe)?;
+            listener::launch(service, &sockets, private.insert(theirs))?
+        } else {
+            Launch::service(service, &service.command, &self.child_env, &sockets)?
+        };
         for template in &service.templates {
             let account = launch.account.as_ref();
             let env = launch::environment(service, account, &self.child_env)?;

@@ -140,6 +140,31 @@ pub(crate) fn close_on_exec_from(first: RawFd) {
     }
 }
 
+/// Gives up every capability of this process, and those that a program which
+/// it executes would inherit.
+pub(crate) fn drop_capabilities() -> Result<(), Errno> {
+    // _LINUX_CAPABILITY_VERSION_3 and this process (capset(2)).
+    let header: [u32; 2] = [0x2008_0522, 0];
+    let none = [0_u32; 6];
+    // SAFETY: both outlive the call, and are as large as the structs that this
+    // version reads: two words, and twice three.
+    let done = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()) };
+    Errno::result(done).map(drop)
+}
+
+/// The path by which this program was executed, as the kernel was given it.
+pub(crate) fn executed_path() -> Option<CString> {
+    // SAFETY: getauxval takes a number and touches no memory of ours.
+    let at = unsafe { libc::getauxval(libc::AT_EXECFN) };
+    let at: *const c_char = std::ptr::with_exposed_provenance(usize::try_from(at).ok()?);
+    if at.is_null() {
+        return None;
+    }
+    // SAFETY: the kernel puts a string with a NUL at its end there, which
+    // stays as it is while the process lives.
+    Some(unsafe { CStr::from_ptr(at) }.to_owned())
+}
+
 /// Whether a descriptor is open.
 pub(crate) fn is_open(fd: RawFd) -> bool {
     // SAFETY: fcntl with this command touches no memory.

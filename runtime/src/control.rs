@@ -20,6 +20,10 @@ use nix::errno::Errno;
 
 use crate::sys;
 
+mod events;
+
+pub use events::{EventQuery, Happened};
+
 /// An answer that needs no work of init takes this long at most; after it,
 /// init hangs.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -124,7 +128,15 @@ impl ControlClient {
     /// # Errors
     /// Where init doesn't answer.
     pub fn status(&mut self) -> Result<Status, ControlError> {
-        match self.ask(&Request::Status)? {
+        let mut status = self.page(&Request::Status)?;
+        while let Some(from) = status.more {
+            status.append(self.page(&Request::MoreStatus { from })?);
+        }
+        Ok(status)
+    }
+
+    fn page(&mut self, request: &Request) -> Result<Status, ControlError> {
+        match self.ask(request)? {
             Response::Status(status) => Ok(status),
             other => Err(unexpected(other)),
         }
@@ -342,6 +354,8 @@ fn unexpected(response: Response) -> ControlError {
         | Response::Changes { .. }
         | Response::Health { .. }
         | Response::Log(_)
+        | Response::Event(_)
+        | Response::Missed { .. }
         | Response::Started { .. }
         | Response::Exited { .. }
         | Response::Version { .. } => ControlError::Unexpected,

@@ -3,6 +3,7 @@
 
 pub(crate) mod build;
 pub(crate) mod check;
+pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod fsck;
 pub(crate) mod images;

@@ -5,6 +5,7 @@
 
 mod crates;
 mod errors;
+mod help;
 mod rust;
 mod sources;
 mod supply;

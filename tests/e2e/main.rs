@@ -29,3 +29,4 @@ mod listen;
 mod load;
 mod reproducible;
 mod templates;
+mod told;

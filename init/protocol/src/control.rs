@@ -9,8 +9,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::event::EventRecord;
 use crate::log::LogRecord;
-use crate::{Millis, ServiceName, Signal};
+use crate::{ServiceName, Signal};
+
+mod status;
+
+pub use status::{Exit, HealthState, ServiceStatus, State, Status};
 
 /// The name, in LISTEN_FDNAMES, of the listening socket that the runtime hands
 /// to init. Whoever holds its path on the host may do everything.
@@ -39,6 +44,23 @@ pub struct Hello {
 pub enum Request {
     /// The state of the box and its services: [`Response::Status`].
     Status,
+    /// The rest of a status, from [`Status::more`] on: [`Response::Status`]
+    /// with the services from there.
+    MoreStatus {
+        /// Where it goes on.
+        from: u32,
+    },
+    /// What happened to services: [`Response::Event`] each, then
+    /// [`Response::Done`] unless `follow`.
+    Events {
+        /// Of these; of all where empty.
+        services: Vec<ServiceName>,
+        /// First this many of the newest that are still known; none of them
+        /// where it isn't said.
+        last: Option<u32>,
+        /// Then every new one, until the client hangs up.
+        follow: bool,
+    },
     /// Bring services up (all where the list is empty), with what they depend
     /// on; [`Response::Done`] once they are ready (or, for a oneshot, done).
     Start {
@@ -188,6 +210,14 @@ pub enum Response {
     },
     /// See [`Request::Logs`].
     Log(LogRecord),
+    /// See [`Request::Events`].
+    Event(EventRecord),
+    /// The reader of events was too slow: so many were forgotten before it
+    /// took them.
+    Missed {
+        /// How many, of all services.
+        events: u64,
+    },
     /// The program of an exec runs. With a terminal, the frame carries its
     /// master.
     Started {
@@ -213,7 +243,7 @@ impl Response {
     #[must_use]
     pub fn is_last(&self) -> bool {
         match self {
-            Self::Log(_) | Self::Started { .. } => false,
+            Self::Log(_) | Self::Event(_) | Self::Missed { .. } | Self::Started { .. } => false,
             Self::Done
             | Self::Error { .. }
             | Self::Status(_)
@@ -246,126 +276,4 @@ pub enum ErrorKind {
     NotExecutable,
     /// Init has no descriptors, memory or processes left for it.
     Exhausted,
-}
-
-/// The box as init sees it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Status {
-    /// Every essential service is ready.
-    pub ready: bool,
-    /// They have all been ready at least once since the boot.
-    pub has_been_ready: bool,
-    /// An ordered stop is under way.
-    pub stopping: bool,
-    /// One entry a service, in start order.
-    pub services: Vec<ServiceStatus>,
-}
-
-/// One service.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ServiceStatus {
-    /// Its name.
-    pub name: ServiceName,
-    /// What it does now.
-    pub state: State,
-    /// What its probe says; none without one or before its first answer.
-    pub health: Option<HealthState>,
-    /// Its main process, in the box's numbering.
-    pub pid: Option<u32>,
-    /// Since it entered [`Self::state`].
-    pub since: Millis,
-    /// How often it was started again after its first start.
-    pub restarts: u32,
-    /// How it ended last.
-    pub last_exit: Option<Exit>,
-    /// Until the next start, in [`State::Backoff`] and [`State::Scheduled`].
-    pub next_start: Option<Millis>,
-    /// The words of its newest failed probe or failed start.
-    pub message: Option<String>,
-    /// What it depends on and is not yet as it must be, in [`State::Waiting`].
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub waits_for: Vec<ServiceName>,
-    /// Lines of its log that did not arrive where they were to go, since the
-    /// boot: nobody took them, or its file could not be written.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub log_dropped: u64,
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
-
-/// The states of a service; [`crate::control`] carries what `supervise`
-/// decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// Down, and meant to be.
-    Stopped,
-    /// Waits for what it depends on.
-    Waiting,
-    /// Spawned, not ready yet.
-    Starting,
-    /// Up, and its dependants may start.
-    Ready,
-    /// Up, but its probe fails.
-    Unhealthy,
-    /// Being stopped.
-    Stopping,
-    /// Will be started again at a known time.
-    Backoff,
-    /// A job that waits for its time.
-    Scheduled,
-    /// Ended by itself and stays so (a oneshot: done).
-    Exited,
-    /// Given up.
-    Fatal,
-}
-
-/// What a probe says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum HealthState {
-    /// Not yet sure (before the first success).
-    Starting,
-    /// The newest answer was good.
-    Healthy,
-    /// As many failures in a row as the manifest allows.
-    Unhealthy,
-}
-
-/// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Exit {
-    /// It returned this code.
-    Code(u8),
-    /// This signal ended it.
-    Signal(Signal),
-}
-
-impl Exit {
-    /// The exit code that a shell would show: 128 + n for a signal.
-    #[must_use]
-    pub fn code(self) -> u8 {
-        match self {
-            Self::Code(code) => code,
-            Self::Signal(signal) => 128_u8.saturating_add(signal.number()),
-        }
-    }
-
-    /// Whether the program says that all is well.
-    #[must_use]
-    pub fn success(self) -> bool {
-        self == Self::Code(0)
-    }
-}
-
-impl std::fmt::Display for Exit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Code(code) => write!(f, "exit {code}"),
-            Self::Signal(signal) => write!(f, "SIG{signal}"),
-        }
-    }
 }

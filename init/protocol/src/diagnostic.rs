@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 
+use serde::Serialize;
+
 /// One error of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -41,6 +43,35 @@ pub fn render(path: &str, text: &str, diagnostics: &[Diagnostic]) -> String {
         let _infallible = writeln!(out, "{path}: and {more} more errors");
     }
     out
+}
+
+/// One error of a file, for programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+/// The errors of a file as programs read them.
+#[must_use]
+pub fn problems(text: &str, diagnostics: Vec<Diagnostic>) -> Vec<Problem> {
+    let starts = line_starts(text);
+    let problem = |diagnostic: Diagnostic| {
+        let place = Place::of(text, &starts, &diagnostic.span);
+        Problem {
+            line: place.line,
+            column: place.column,
+            message: diagnostic.message,
+            help: diagnostic.help,
+        }
+    };
+    diagnostics.into_iter().map(problem).collect()
 }
 
 /// The byte at which every line begins.

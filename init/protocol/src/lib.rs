@@ -9,6 +9,7 @@ pub mod control;
 pub mod cron;
 pub mod decode;
 pub mod diagnostic;
+pub mod event;
 pub mod frame;
 pub mod log;
 pub mod manifest;
@@ -29,4 +30,12 @@ pub use signal::Signal;
 /// The version of the control protocol, sent in [`control::Hello`]. A newer
 /// host drives an older init, so this grows only with messages that an older
 /// peer would misread.
-pub const PROTOCOL_VERSION: u32 = 1;
+///
+/// * 1: the first.
+/// * 2: a status that is too long for one frame comes in pages
+///   ([`control::Status::more`]), which an older client would take for the
+///   whole. It gets an error instead, as it always did.
+pub const PROTOCOL_VERSION: u32 = 2;
+
+/// The first version whose clients know that a status may have more pages.
+pub const PAGED_SINCE: u32 = 2;

@@ -16,6 +16,7 @@ mod graph;
 mod health;
 mod life;
 mod limits;
+mod listener;
 mod logging;
 mod parse;
 mod policy;
@@ -33,6 +34,7 @@ mod write;
 pub use files::{EnvFile, Template};
 pub use health::Health;
 pub use limits::{Bounds, Limits, Resource};
+pub use listener::{LISTENER, LISTENER_SOCKET, Listener};
 pub use logging::{BoxLog, LogFile, LogFormat, Logging, WhenFull};
 pub use parse::Reader;
 pub use policy::{Backoff, GiveUp, OnUnhealthy, Reload, Restart, Start, Stop};
@@ -65,7 +67,7 @@ pub struct InitSettings {
     /// `log`.
     pub log: BoxLog,
     /// `listener`: where health, metrics and the status page are served.
-    pub listener: Option<ListenAddress>,
+    pub listener: Option<Listener>,
 }
 
 impl Default for InitSettings {

@@ -69,9 +69,23 @@ fn not_built() {
     assert_shown(
         "not_built",
         &shown(&[
-            "[init]\nlistener = 80\n[service.a]\ncommand = 'a'\nhandoff = true\nlisten = ['http=80', 'dns=53/udp']\n",
+            "[service.a]\ncommand = 'a'\nhandoff = true\nlisten = ['http=80', 'dns=53/udp']\n",
             "[profile.p.service.a]\nready = 'notify'\n[service.a]\ncommand = 'a'\n",
             "[service.a]\ncommand = 'a'\nlisten = [{ name = 'a', at = '/a', mode = '0600' }]\n",
+        ]),
+    );
+}
+
+#[test]
+fn listener() {
+    assert_shown(
+        "listener",
+        &shown(&[
+            "[init]\nlistener = '80/udp'\n[service.a]\ncommand = 'a'\n",
+            "[init]\nlistener = { user = 'a', port = 1 }\n[service.a]\ncommand = 'a'\n",
+            "[init]\nlistener = 80\n[service.a]\ncommand = 'a'\nexpose = [80]\n",
+            "[init]\nlistener = '/run/a'\n[service.a]\ncommand = 'a'\nlisten = ['b=/run/a']\n",
+            "[service.holdall-listener]\ncommand = 'a'\n",
         ]),
     );
 }

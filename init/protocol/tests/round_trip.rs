@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 
 use holdall_protocol::manifest::{
     Backoff, Bounds, BoxLog, Condition, Dependency, Dialect, EnvFile, Expose, GiveUp, Health,
-    HttpProbe, HttpTarget, InitSettings, Kind, Limits, Listen, ListenAddress, LogFile, LogFormat,
-    Logging, OnUnhealthy, Overlay, Probe, Profile, Protocol, Ready, Reload, Resource, Restart,
-    Schedule, Service, Start, Stop, Template, WhenFull,
+    HttpProbe, HttpTarget, InitSettings, Kind, Limits, Listen, ListenAddress, Listener, LogFile,
+    LogFormat, Logging, OnUnhealthy, Overlay, Probe, Profile, Protocol, Ready, Reload, Resource,
+    Restart, Schedule, Service, Start, Stop, Template, WhenFull,
 };
 use holdall_protocol::{Manifest, Millis, Reader, Signal, diagnostic};
 use proptest::prelude::*;
@@ -378,10 +378,10 @@ prop_compose! {
         ),
         format in formats(),
         timestamps in any::<bool>(),
-        listener in prop::option::of(1_u16..),
+        listener in prop::option::of((1_u16.., prop::option::of("[a-z\"]{1,4}"))),
     ) -> Manifest {
         let log = BoxLog { format, timestamps };
-        let listener = listener.map(ListenAddress::Port);
+        let listener = listener.map(|(port, user)| Listener { address: ListenAddress::Port(port), user });
         let init = InitSettings { stop_timeout, log, listener };
         let mut manifest = Manifest { name, init, ..Manifest::default() };
         for (at, (mut service, sockets, needs)) in services.into_iter().enumerate() {

@@ -9,8 +9,9 @@ use holdall_protocol::control::{
     ErrorKind, Exec, Exit, HealthKind, HealthState, Hello, Request, Response, ServiceStatus, State,
     Status, WindowSize,
 };
+use holdall_protocol::event::EventRecord;
 use holdall_protocol::log::{LogRecord, Stream};
-use holdall_protocol::{Millis, ServiceName, Signal, frame};
+use holdall_protocol::{Millis, Moment, ServiceName, Signal, frame};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -84,6 +85,12 @@ fn requests_keep_their_form() {
                 since: Some(1_700_000_000_000_000),
                 follow: false,
             },
+            Request::MoreStatus { from: 250 },
+            Request::Events {
+                services: services(),
+                last: Some(10),
+                follow: true,
+            },
             Request::Exec(exec),
             Request::ExecSignal {
                 signal: Signal::INT,
@@ -116,6 +123,23 @@ fn responses_keep_their_form() {
         has_been_ready: true,
         stopping: false,
         services: vec![service],
+        more: Some(1),
+    };
+    let event = EventRecord {
+        number: 7,
+        time: Moment(1_700_000_000_000_000),
+        service: name("app@2"),
+        instance: Some(2),
+        from: State::Ready,
+        to: State::Stopping,
+        reason: Some("it ended".into()),
+        exit: Some(Exit::Code(3)),
+    };
+    let bare = EventRecord {
+        instance: None,
+        reason: None,
+        exit: None,
+        ..event.clone()
     };
     let record = LogRecord {
         time: 1_700_000_000_000_000,
@@ -136,6 +160,9 @@ fn responses_keep_their_form() {
             reason: "`app` is starting".into(),
         },
         Response::Log(record),
+        Response::Event(event),
+        Response::Event(bare),
+        Response::Missed { events: 12 },
         Response::Started { pid: 18 },
         Response::Exited { code: 137 },
         Response::Version {

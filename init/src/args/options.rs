@@ -7,6 +7,11 @@ use holdall_protocol::control::HealthKind;
 use super::{Raw, Since};
 use crate::usage::UsageError;
 
+/// Verbs that print something but errors.
+const HAS_OUTPUT: [&str; 9] = [
+    "ps", "why", "logs", "events", "reload", "scale", "health", "check", "version",
+];
+
 /// Reads one option, with its value where it has one.
 pub(super) fn read(
     raw: &mut Raw,
@@ -31,7 +36,7 @@ pub(super) fn read(
         ("--profile", _) => {
             raw.profile = Some(value("--profile")?.to_string_lossy().into_owned());
         }
-        ("--format", Some("ps" | "why" | "logs" | "health" | "reload" | "scale" | "version")) => {
+        ("--format", Some(verb)) if HAS_OUTPUT.contains(&verb) => {
             let format = value("--format")?;
             raw.json = match format.to_str() {
                 Some("json") => true,
@@ -48,14 +53,10 @@ pub(super) fn read(
             };
         }
         ("-n" | "--tail", Some("logs")) => {
-            let count = value("--tail")?.to_string_lossy().into_owned();
-            let wanted = "a number of lines";
-            let bad = |value| UsageError::BadValue {
-                option: "--tail",
-                value,
-                wanted,
-            };
-            raw.tail = Some(count.parse().map_err(|_| bad(count))?);
+            raw.tail = Some(number("--tail", "a number of lines", value("--tail")?)?);
+        }
+        ("-n" | "--last", Some("events")) => {
+            raw.last = Some(number("--last", "a number of events", value("--last")?)?);
         }
         ("--since", Some("logs")) => {
             let since = value("--since")?.to_string_lossy().into_owned();
@@ -79,13 +80,23 @@ pub(super) fn read(
     Ok(())
 }
 
+fn number(option: &'static str, wanted: &'static str, value: OsString) -> Result<u32, UsageError> {
+    let value = value.to_string_lossy().into_owned();
+    let number = value.parse();
+    number.map_err(|_| UsageError::BadValue {
+        option,
+        value,
+        wanted,
+    })
+}
+
 /// An option without a value.
 fn flag(raw: &mut Raw, name: &str, verb: Option<&'static str>) -> Result<(), UsageError> {
     match (name, verb) {
         ("-h" | "--help", _) => raw.help = true,
         ("-V" | "--version", None) => raw.verb = Some("version"),
         ("--after-ready", None | Some("run")) => raw.after_ready = true,
-        ("-f" | "--follow", Some("logs")) => raw.follow = true,
+        ("-f" | "--follow", Some("logs" | "events")) => raw.follow = true,
         ("-t" | "--timestamps", Some("logs")) => raw.timestamps = true,
         ("--dry-run", Some("reload")) => raw.dry_run = true,
         ("--started", Some("health")) => raw.kind = Some(HealthKind::Started),

@@ -106,6 +106,9 @@ fn each_verb_takes_its_own_words_and_no_others() {
         "logs --since yesterday",
         "logs --since",
         "ps --since 10m",
+        "events -n",
+        "events --tail 3",
+        "start --format json",
     ] {
         assert!(words(bad).is_err(), "{bad:?}");
     }
@@ -121,7 +124,18 @@ fn what_is_changed_while_the_box_runs_is_said_in_one_way() {
     assert_eq!(verb("reload web"), reload(&[&web], false));
     assert_eq!(verb("scale web=3"), Verb::Scale(vec![(web.clone(), 3)]));
     assert_eq!(verb("why web"), Verb::Why(web));
-    assert!(words("ps --format json").expect("well-formed").json);
+    for verb in ["ps", "logs", "events web", "check", "why web"] {
+        let line = format!("{verb} --format json");
+        assert!(words(&line).expect("well-formed").json, "{verb}");
+    }
+    let events = |last, follow| Verb::Events {
+        services: vec![],
+        last,
+        follow,
+    };
+    assert_eq!(verb("events"), events(None, true));
+    assert_eq!(verb("events --last 5"), events(Some(5), false));
+    assert_eq!(verb("events -f -n 5"), events(Some(5), true));
 }
 
 #[test]

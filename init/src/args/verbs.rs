@@ -57,6 +57,12 @@ pub(super) fn check(raw: Raw) -> Result<Invocation, UsageError> {
             timestamps: raw.timestamps,
             follow: raw.follow,
         },
+        // Without an end unless it is told which it shall show.
+        "events" => Verb::Events {
+            services: names(words)?,
+            last: raw.last,
+            follow: raw.follow || raw.last.is_none(),
+        },
         "start" => Verb::Start(names(words)?),
         "stop" => Verb::Stop(names(words)?),
         "restart" => Verb::Restart(names(words)?),

@@ -12,6 +12,7 @@ use nix::sys::epoll::EpollFlags;
 use serde::Serialize;
 
 use super::wire;
+use crate::events::Watching;
 
 /// A client that has not said hello by then is cut off.
 const HELLO_WITHIN: Millis = Millis(10_000);
@@ -27,7 +28,7 @@ const CHUNK: usize = 16 * 1024;
 pub(crate) enum Authority {
     /// Everything.
     Full,
-    /// Status, health and version.
+    /// Status, events, health and version.
     Read,
 }
 
@@ -42,6 +43,8 @@ pub(crate) enum State {
     Waiting(u64),
     /// It gets lines of the log.
     Reading(Reading),
+    /// It gets events.
+    Watching(Watching),
     /// It waits for the program of this number to end.
     Exec(u64),
     /// It gets what is still to be sent, and no more.
@@ -78,6 +81,10 @@ pub(crate) struct Client {
     pub(crate) active: Timestamp,
     /// What it is watched for.
     pub(crate) interest: EpollFlags,
+    /// The version of the protocol that it speaks.
+    pub(crate) version: u32,
+    /// It is a child of init's own, and is not hung up on for others.
+    pub(crate) kept: bool,
 }
 
 /// What a read has come to.
@@ -100,6 +107,8 @@ impl Client {
             out_descriptor: None,
             active: now,
             interest: EpollFlags::empty(),
+            version: 0,
+            kept: false,
         };
         let program = concat!("holdall-init ", env!("CARGO_PKG_VERSION")).to_owned();
         client.push(&Hello {
@@ -126,7 +135,7 @@ impl Client {
         match self.state {
             State::Greeting | State::Exec(_) => true,
             State::Idle => self.out.is_empty(),
-            State::Waiting(_) | State::Reading(_) | State::Closing => false,
+            State::Waiting(_) | State::Reading(_) | State::Watching(_) | State::Closing => false,
         }
     }
 
@@ -162,7 +171,7 @@ impl Client {
     pub(crate) fn next_request(&mut self) -> Option<Request> {
         if self.state == State::Greeting {
             match self.decoder.next::<Hello>() {
-                Ok(Some(_)) => self.state = State::Idle,
+                Ok(Some(hello)) => (self.state, self.version) = (State::Idle, hello.version),
                 Ok(None) => return None,
                 Err(error) => {
                     self.malformed(&error);

@@ -126,7 +126,8 @@ impl Control {
     /// Makes room: hangs up on the one that has been idle for longest.
     fn evict(&mut self, poll: &Poll) -> bool {
         let idle = self.clients.iter().filter(|(_, client)| {
-            matches!(client.state, State::Idle | State::Greeting | State::Closing)
+            let idle = matches!(client.state, State::Idle | State::Greeting | State::Closing);
+            idle && !client.kept
         });
         let oldest = idle
             .min_by_key(|(_, client)| client.active)
@@ -239,6 +240,33 @@ impl Control {
             matches!(client.state, State::Reading(_)) && client.waiting() == 0
         });
         readers.map(|(id, _)| *id).collect()
+    }
+
+    /// Clients that have taken everything so far, of a certain state: the first
+    /// ones after `last`, in a circle.
+    pub(crate) fn idle_after(
+        &self,
+        last: u64,
+        most: usize,
+        wanted: impl Fn(&State) -> bool,
+    ) -> Vec<u64> {
+        let (before, after) = (self.clients.range(..=last), self.clients.range(last + 1..));
+        let circle = after.chain(before);
+        let idle = circle.filter(|(_, client)| wanted(&client.state) && client.waiting() == 0);
+        idle.map(|(id, _)| *id).take(most).collect()
+    }
+
+    /// Takes a connection that is open already, of a child of init's own, which
+    /// may look at everything.
+    pub(crate) fn adopt(&mut self, poll: &Poll, fd: OwnedFd, now: Timestamp) -> Result<(), Errno> {
+        let mut client = Client::new(fd, Authority::Read, now);
+        self.next += 1;
+        let interest = client.wanted();
+        poll.add(&client.fd, Token::Client(self.next), interest)?;
+        (client.interest, client.kept) = (interest, true);
+        self.clients.insert(self.next, client);
+        self.settle(poll, self.next, now);
+        Ok(())
     }
 
     /// When the next client has had enough time.

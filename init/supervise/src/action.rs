@@ -3,7 +3,7 @@
 use holdall_protocol::control::{ErrorKind, Exit};
 use holdall_protocol::{Millis, Signal};
 
-use crate::ServiceId;
+use crate::{Changed, ServiceId};
 
 /// One thing to do, now and without waiting. A failed action comes back as an
 /// event.
@@ -78,6 +78,8 @@ pub enum Action {
     },
     /// Say what happened, in the log.
     Note(Note),
+    /// Tell who follows the states of services.
+    Tell(Changed),
     /// Nothing is left to do and no child is left alive (but those of which
     /// [`Note::LeftBehind`] told): exit. The last action.
     Exit {

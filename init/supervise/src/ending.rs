@@ -2,6 +2,7 @@
 
 use holdall_protocol::Millis;
 use holdall_protocol::control::ErrorKind;
+use holdall_protocol::manifest::LISTENER;
 
 use crate::command::Goal;
 use crate::foreground::{self, Foreground};
@@ -66,6 +67,27 @@ impl Supervisor {
         for (id, timeout) in shares {
             self.step(id, Input::Halt { timeout });
         }
+    }
+
+    /// Whether there are services beside init's own.
+    pub(crate) fn has_services(&self) -> bool {
+        self.ids.keys().any(|name| name.as_str() != LISTENER)
+    }
+
+    /// The box's code when all services have ended for good: the first bad one.
+    pub(crate) fn verdict(&self) -> u8 {
+        let instances = self
+            .graph
+            .order()
+            .iter()
+            .filter_map(|id| self.services.get(id.index()));
+        let instances = instances.filter(|instance| !instance.policy.aside);
+        let codes = instances.map(|instance| match instance.state.ended() {
+            Some(ended) => ended.code(),
+            // It waits for one that has ended, and so never starts.
+            None => u8::from(matches!(instance.state, State::Waiting)),
+        });
+        codes.into_iter().find(|code| *code != 0).unwrap_or(0)
     }
 
     /// Lets something happen to the foreground command.

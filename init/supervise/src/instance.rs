@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use holdall_protocol::control::Exit;
 use holdall_protocol::manifest::{
-    Backoff, GiveUp, Kind, OnUnhealthy, Restart, Schedule as At, Service, Start,
+    Backoff, GiveUp, Kind, LISTENER, OnUnhealthy, Restart, Schedule as At, Service, Start,
 };
 use holdall_protocol::{Millis, Signal};
 
@@ -60,6 +60,8 @@ pub(crate) struct Policy {
     pub(crate) schedule: Option<At>,
     pub(crate) start: Start,
     pub(crate) essential: bool,
+    /// It is init's own: the box is none of it.
+    pub(crate) aside: bool,
     pub(crate) stop_signal: Signal,
     pub(crate) stop_timeout: Millis,
     /// There is a command for it, in place of the signal.
@@ -84,6 +86,7 @@ impl From<&Service> for Policy {
             schedule: service.schedule,
             start: service.start,
             essential: service.essential,
+            aside: service.name.as_str() == LISTENER,
             stop_signal: service.stop.signal,
             stop_timeout: service.stop.timeout,
             stop_command: service.stop.command.is_some(),

@@ -30,6 +30,7 @@ mod service;
 mod shutdown;
 mod state;
 mod supervisor;
+mod telling;
 mod timers;
 
 pub use action::{Action, Because, Note, Refusal};
@@ -37,6 +38,7 @@ pub use change::Change;
 pub use event::{Command, Event};
 pub use reconfigure::IsStopping;
 pub use supervisor::Supervisor;
+pub use telling::Changed;
 pub use time::Timestamp;
 
 /// A service by its place in [`Manifest::services`](holdall_protocol::Manifest::services).

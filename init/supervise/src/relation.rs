@@ -60,7 +60,7 @@ impl Outward {
             leaving,
             occupied: instance.state.occupied(),
             holds_up: instance.policy.essential && meant && !ready,
-            idle: instance.retired || (instance.wanted && ended),
+            idle: instance.retired || instance.policy.aside || (instance.wanted && ended),
         }
     }
 

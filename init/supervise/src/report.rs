@@ -24,6 +24,7 @@ impl Supervisor {
             services: instances
                 .filter_map(|instance| self.describe(now, instance))
                 .collect(),
+            more: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! What clients ask of services, and when they are answered.
 
 use holdall_protocol::control::ErrorKind;
-use holdall_protocol::manifest::Kind;
+use holdall_protocol::manifest::{Kind, LISTENER};
 use holdall_protocol::{ServiceName, suggest};
 
 use crate::command::Goal;
@@ -153,10 +153,13 @@ impl Supervisor {
         }
     }
 
-    /// As [`named`](Self::named); all of them where there are no names.
+    /// As [`named`](Self::named); all of them, but for init's own, where there
+    /// are no names.
     fn targets(&self, names: &[ServiceName]) -> Result<Vec<ServiceId>, String> {
         if names.is_empty() {
-            let mut all: Vec<ServiceId> = self.ids.values().copied().collect();
+            let services = self.ids.iter();
+            let services = services.filter(|(name, _)| name.as_str() != LISTENER);
+            let mut all: Vec<ServiceId> = services.map(|(_, id)| *id).collect();
             all.sort_unstable();
             return Ok(all);
         }

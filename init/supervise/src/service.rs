@@ -79,6 +79,7 @@ use holdall_protocol::control::Exit;
 use crate::instance::{Input, Instance, Turn};
 use crate::life::{Ending, shortened};
 use crate::state::{Live, Main, Next, State, Why};
+use crate::telling::Cause;
 use crate::{Action, Note, Timestamp};
 
 impl Instance {
@@ -100,7 +101,7 @@ impl Instance {
             | Input::Clock { .. }
             | Input::StopCommand { .. } => {}
         }
-        let before = self.state.reported();
+        let (before, cause) = (self.state.reported(), Cause::from(&input));
         self.state = match mem::replace(&mut self.state, State::Stopped) {
             State::Stopped => self.in_stopped(turn, &input),
             State::Waiting => self.in_waiting(turn, &input),
@@ -119,6 +120,7 @@ impl Instance {
         };
         if self.state.reported() != before {
             self.entered = turn.now;
+            turn.act(Action::Tell(self.told(turn.now, before, cause)));
         }
     }
 

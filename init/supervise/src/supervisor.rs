@@ -350,7 +350,7 @@ impl Supervisor {
                         .push_back(Action::Note(Note::BoxReady { after }));
                     self.step_foreground(foreground::Input::Go);
                 }
-                let all_idle = self.tally.idle == self.services.len() && !self.ids.is_empty();
+                let all_idle = self.tally.idle == self.services.len() && self.has_services();
                 if all_idle && !self.foreground.occupied() {
                     self.end(self.verdict());
                     self.settle();
@@ -363,21 +363,6 @@ impl Supervisor {
                 }
             }
         }
-    }
-
-    /// The box's code when all services have ended for good: the first bad one.
-    fn verdict(&self) -> u8 {
-        let instances = self
-            .graph
-            .order()
-            .iter()
-            .filter_map(|id| self.services.get(id.index()));
-        let codes = instances.map(|instance| match instance.state.ended() {
-            Some(ended) => ended.code(),
-            // It waits for one that has ended, and so never starts.
-            None => u8::from(matches!(instance.state, State::Waiting)),
-        });
-        codes.into_iter().find(|code| *code != 0).unwrap_or(0)
     }
 
     /// Whether every essential service is ready.

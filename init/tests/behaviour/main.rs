@@ -2,16 +2,20 @@
 //! in a folder of its own, and fails if it leaves a process behind.
 
 mod boot;
+mod browser;
 mod child;
 mod control;
 mod crowd;
 mod edges;
+mod events;
 mod exec;
 mod foreground;
 mod given;
 mod health;
+mod interfaces;
 mod job;
 mod kill;
+mod listener;
 mod log_files;
 mod log_forms;
 mod logs;

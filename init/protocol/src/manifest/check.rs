@@ -206,6 +206,26 @@ impl<'t> Claims<'t> {
         self.claim(holder, one, one)
     }
 
+    /// Init's own listener, which is the first and clashes with nobody.
+    fn listener(&mut self, service: &'t Service) {
+        let holder = Holder {
+            service,
+            verb: "listens on",
+        };
+        for listen in &service.listen {
+            let ip = |address: &SocketAddr| Some(address.ip()).filter(|ip| !ip.is_unspecified());
+            let _first = match &listen.address {
+                ListenAddress::Unix(path) => self.claim_one(holder, Claim::Path(path)),
+                ListenAddress::Port(port) | ListenAddress::UdpPort(port) => {
+                    self.port(holder, Protocol::Tcp, *port, None)
+                }
+                ListenAddress::Tcp(address) | ListenAddress::Udp(address) => {
+                    self.port(holder, Protocol::Tcp, address.port(), ip(address))
+                }
+            };
+        }
+    }
+
     fn port(
         &mut self,
         holder: Holder<'t>,
@@ -228,6 +248,10 @@ impl<'t> Claims<'t> {
 /// Checks that every socket, path and port is claimed once.
 fn sockets(draft: &Draft<'_>, problems: &mut Problems) {
     let mut claims = Claims::default();
+    let own = draft.init.listener_service();
+    if let Some(service) = &own {
+        claims.listener(service);
+    }
     for from in &draft.services {
         let service = &from.service;
         let holder = Holder {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::{
-    InitSettings, ListenAddress, Manifest, Profile, check, logging, ports, service, unbuilt,
+    InitSettings, LISTENER, Manifest, Profile, check, listener, logging, service, unbuilt,
 };
 use crate::ServiceName;
 use crate::decode::{self, Problems, Table, Value};
@@ -57,7 +57,7 @@ impl Manifest {
 #[derive(Debug, Default)]
 pub(super) struct Draft<'t> {
     name: Option<String>,
-    init: InitSettings,
+    pub(super) init: InitSettings,
     pub(super) services: Vec<service::Draft>,
     /// Every key of `[service]`, also those that are no valid name, so that a
     /// dependency on one is not reported a second time.
@@ -88,6 +88,11 @@ impl<'t> Draft<'t> {
         let services = root.take("service").and_then(|value| value.table(problems));
         for entry in services.map(Table::entries).unwrap_or_default() {
             draft.service_keys.insert(entry.key());
+            if entry.key() == LISTENER {
+                let message = format!("`{LISTENER}` is the name of init's own service");
+                problems.add_help(entry.key_span(), message, "give it another name");
+                continue;
+            }
             draft.services.extend(service::read(&entry, problems));
         }
         let profiles = root.take("profile").and_then(|value| value.table(problems));
@@ -159,28 +164,11 @@ fn init_settings(mut table: Table<'_>, problems: &mut Problems) -> InitSettings 
         settings.log = logging::read_box(&value, problems);
     }
     if let Some(value) = table.take("listener") {
-        settings.listener = listener(&value, problems);
+        settings.listener = listener::read(&value, problems);
     }
     table.elsewhere(INIT_ELSEWHERE);
     table.finish(&[], problems);
     settings
-}
-
-/// A port, an address with a port, or the path of a unix socket.
-fn listener(value: &Value<'_>, problems: &mut Problems) -> Option<ListenAddress> {
-    let place = match value.as_integer() {
-        Some(_) => value.integer(1..=u16::MAX, problems)?.to_string(),
-        None => value.string(problems)?.to_owned(),
-    };
-    let address = ports::address(value, &place, problems)?;
-    if matches!(address, ListenAddress::Udp(_) | ListenAddress::UdpPort(_)) {
-        problems.add(
-            value.span(),
-            "`listener` speaks HTTP, which is not had over UDP",
-        );
-        return None;
-    }
-    Some(address)
 }
 
 /// The image's name: one or more path components as in an image reference,

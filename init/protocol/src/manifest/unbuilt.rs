@@ -8,7 +8,6 @@ use crate::decode::{Problems, Table, Value};
 /// before it: what it ends with). `*` is any key, and what is said of a service
 /// holds below a profile too.
 const UNBUILT: &[&str] = &[
-    "init.listener",
     "service.*.handoff",
     "service.*.health.file",
     "service.*.health.http.headers",

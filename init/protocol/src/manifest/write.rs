@@ -8,7 +8,7 @@ use super::policy::{word_of, write_reload, write_stop};
 use super::ports::write_listen;
 use super::{
     Condition, InitSettings, Kind, Manifest, OnUnhealthy, Overlay, Profile, Restart, Service,
-    Start, files, health, limits, logging, ready,
+    Start, files, health, limits, listener, logging, ready,
 };
 
 impl Manifest {
@@ -58,8 +58,8 @@ fn write_init(out: &mut Lines, init: &InitSettings) {
     out.unless(init.log == usual.log, "log", || {
         logging::write_box(init.log)
     });
-    if let Some(listener) = &init.listener {
-        out.line("listener", &quoted(listener));
+    if let Some(said) = &init.listener {
+        out.line("listener", &listener::write(said));
     }
 }
 

@@ -253,6 +253,7 @@ impl Box {
                     self.over = true;
                 }
                 Action::Note(_)
+                | Action::Tell(_)
                 | Action::Reply { .. }
                 | Action::Reload { .. }
                 | Action::Probe { .. }

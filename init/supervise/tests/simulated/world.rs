@@ -7,7 +7,8 @@ use holdall_protocol::control::{Exit, State};
 use holdall_protocol::manifest::{Condition, Kind, Service};
 use holdall_protocol::{Manifest, Millis, ServiceName, Signal};
 use holdall_supervise::{
-    Action, Change, Command, Event, Note, Options, Refusal, ServiceId, Supervisor, Timestamp,
+    Action, Change, Changed, Command, Event, Note, Options, Refusal, ServiceId, Supervisor,
+    Timestamp,
 };
 
 /// How one program behaves, in each of its lives.
@@ -119,7 +120,12 @@ pub(crate) struct World {
     pub(crate) bound: u64,
     /// How often the supervisor was told something.
     pub(crate) told: u64,
+    /// The state of each service, as was told.
+    reported: BTreeMap<ServiceId, State>,
 }
+
+/// Services of a world in which every turn is compared with what was told.
+const FEW: usize = 16;
 
 /// The foreground command among the children.
 pub(crate) const FOREGROUND: &str = "foreground";
@@ -151,6 +157,7 @@ impl World {
             left_behind: BTreeSet::new(),
             bound: manifest.init.stop_timeout.0.max(500),
             told: 0,
+            reported: BTreeMap::new(),
         }
     }
 
@@ -443,13 +450,43 @@ impl World {
     fn obey(&mut self) {
         let mut count = 0;
         while let Some(action) = self.supervisor.poll_action() {
-            count += 1;
+            // Each deed, and not the words about it, is one of a storm.
+            count += usize::from(!matches!(action, Action::Tell(_)));
             assert!(self.exit.is_none(), "{action:?} after the exit");
             self.said.push((self.now, action.clone()));
             self.perform(action);
         }
         let limit = 6 * self.children.len() + self.replies.len() + 8;
         assert!(count <= limit, "a storm of {count} actions");
+        if self.services.len() <= FEW {
+            self.compare_told();
+        }
+    }
+
+    /// Who follows what is told knows the states that a status would say.
+    fn compare_told(&self) {
+        for (service, state) in &self.reported {
+            let name = self.supervisor.service(*service).map(|s| &s.name);
+            let status = self.supervisor.status(Timestamp(self.now));
+            let found = status.services.iter().find(|s| Some(&s.name) == name);
+            if let Some(found) = found {
+                assert_eq!(found.state, *state, "{} is told of wrongly", found.name);
+            }
+        }
+    }
+
+    /// Nothing is left out between two states that are told.
+    fn follow(&mut self, changed: &Changed) {
+        let Changed {
+            service, from, to, ..
+        } = changed;
+        let before = self.reported.insert(*service, *to);
+        assert_eq!(
+            before.unwrap_or(State::Stopped),
+            *from,
+            "a gap before {to:?}"
+        );
+        assert_ne!(from, to);
     }
 
     fn perform(&mut self, action: Action) {
@@ -498,6 +535,7 @@ impl World {
                 self.left_behind
                     .insert(service.map_or(foreground, ServiceId::index));
             }
+            Action::Tell(changed) => self.follow(&changed),
             Action::Note(_) => {}
             Action::Exit { code } => self.leave(code),
         }

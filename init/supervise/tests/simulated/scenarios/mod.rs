@@ -9,6 +9,7 @@ mod reconfigure;
 mod restarts;
 mod starting;
 mod stopping;
+mod told;
 
 use holdall_protocol::Manifest;
 use holdall_protocol::control::Exit;

@@ -1,0 +1,155 @@
+//! What those who follow the states of services are told.
+
+use holdall_protocol::Manifest;
+use holdall_protocol::manifest::{
+    InitSettings, Kind, LISTENER, ListenAddress, Listener, OnUnhealthy, Restart,
+};
+use holdall_supervise::{Action, Command, Event};
+
+use super::{boot, ends};
+use crate::world::{Program, World, health, manifest};
+
+/// Lines for the changes of one service so far.
+fn told(world: &World, name: &str) -> Vec<String> {
+    let lines = world.said.iter().filter_map(|(_, action)| {
+        let Action::Tell(changed) = action else {
+            return None;
+        };
+        let service = world.supervisor.service(changed.service)?;
+        let exit = changed.exit.map(|exit| format!(" ({exit})"));
+        let line = format!(
+            "{} → {}: {}{}",
+            changed.from.word(),
+            changed.to.word(),
+            changed.reason.as_deref().unwrap_or("-"),
+            exit.unwrap_or_default()
+        );
+        (service.name.as_str() == name).then_some(line)
+    });
+    lines.collect()
+}
+
+#[test]
+fn a_life_with_a_crash_is_told_from_its_beginning_to_its_end() {
+    let mut manifest = manifest(&[("app", &[])]);
+    manifest.services[0].restart = Restart::OnFailure;
+    let mut world = boot(&manifest, &[("app", ends(100, 3))]);
+    world.run_until(110);
+    let lines = told(&world, "app");
+    assert_eq!(
+        lines[..4],
+        [
+            "stopped → waiting: asked for",
+            "waiting → starting: -",
+            "starting → ready: -",
+            "ready → stopping: its main process ended (exit 3)",
+        ]
+    );
+    let backoff = "stopping → backoff: failure 1, next start in ";
+    assert!(
+        lines[4].starts_with(backoff) && lines[4].ends_with("(exit 3)"),
+        "{lines:?}"
+    );
+    world.tell(Event::Shutdown);
+    world.run_for(1000);
+    assert_eq!(told(&world, "app")[5..], ["backoff → stopped: -"]);
+}
+
+#[test]
+fn a_bad_probe_is_told_with_its_words_and_a_request_as_one() {
+    let mut manifest = manifest(&[("app", &[])]);
+    manifest.services[0].health = Some(health());
+    manifest.services[0].on_unhealthy = OnUnhealthy::Restart;
+    let sick = Program {
+        healthy: (0, 2000),
+        ..Program::default()
+    };
+    let mut world = boot(&manifest, &[("app", sick)]);
+    world.run_until(20_000);
+    let lines = told(&world, "app");
+    let unhealthy = lines
+        .iter()
+        .find(|line| line.starts_with("ready → stopping: unhealthy: "));
+    assert!(unhealthy.is_some(), "{lines:?}");
+    world.command(1, Command::Restart, &["app"]);
+    world.run_for(1);
+    let lines = told(&world, "app");
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("started anew") || line.contains("asked for"))
+    );
+}
+
+#[test]
+fn what_can_not_be_started_is_told_with_its_reason() {
+    let broken = Program {
+        spawn_fails: Some(127),
+        ..Program::default()
+    };
+    let mut world = boot(&manifest(&[("app", &[])]), &[("app", broken)]);
+    world.run_until(10);
+    let lines = told(&world, "app");
+    assert!(lines[2].starts_with("starting → backoff: "), "{lines:?}");
+    assert!(lines[2].ends_with("(exit 127)"), "{lines:?}");
+}
+
+/// Services, and init's own listener beside them.
+fn with_listener(mut manifest: Manifest) -> Manifest {
+    let settings = InitSettings {
+        listener: Some(Listener {
+            address: ListenAddress::Port(9100),
+            user: None,
+        }),
+        ..InitSettings::default()
+    };
+    manifest.services.extend(settings.listener_service());
+    manifest
+}
+
+#[test]
+fn a_box_of_oneshots_ends_although_its_listener_runs() {
+    let mut once = manifest(&[("once", &[])]);
+    (once.services[0].kind, once.services[0].restart) = (Kind::Oneshot, Restart::Never);
+    let mut world = boot(&with_listener(once), &[("once", ends(100, 0))]);
+    world.run_until(5000);
+    assert_eq!(world.exit.map(|(_, code)| code), Some(0));
+}
+
+#[test]
+fn a_box_with_a_listener_and_nothing_else_is_ready_and_waits() {
+    let mut world = boot(&with_listener(Manifest::default()), &[]);
+    world.run_until(100_000);
+    assert_eq!(world.exit, None);
+    assert!(
+        world
+            .supervisor
+            .status(holdall_supervise::Timestamp(0))
+            .ready
+    );
+}
+
+#[test]
+fn to_stop_all_services_leaves_the_listener_alone() {
+    let mut world = boot(&with_listener(manifest(&[("app", &[])])), &[]);
+    world.run_until(100);
+    world.command(1, Command::Stop, &[]);
+    world.run_for(1000);
+    assert_eq!(world.state("app").word(), "stopped");
+    assert_eq!(world.state(LISTENER).word(), "ready");
+    world.command(2, Command::Stop, &[LISTENER]);
+    world.run_for(1000);
+    assert_eq!(world.state(LISTENER).word(), "stopped");
+}
+
+#[test]
+fn a_listener_that_always_fails_is_never_given_up_and_harms_nobody() {
+    let mut world = boot(
+        &with_listener(manifest(&[("app", &[])])),
+        &[(LISTENER, ends(10, 1))],
+    );
+    world.run_until(10_000_000);
+    assert_eq!(world.exit, None);
+    assert!(world.spawns(LISTENER).len() > 50);
+    assert_eq!(world.spawns("app").len(), 1);
+}
