@@ -342,3 +342,10 @@ pub(crate) fn resize(terminal: &OwnedFd, size: WindowSize) -> Result<(), Errno> 
     Errno::result(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) })
         .map(drop)
 }
+
+/// Gives back to the kernel what the allocator keeps of freed memory.
+pub(crate) fn give_back_memory() {
+    // SAFETY: the call takes a number and changes nothing that is in use; it
+    // may be called at any time.
+    unsafe { libc::malloc_trim(0) };
+}

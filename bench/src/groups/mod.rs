@@ -24,6 +24,7 @@ pub(crate) const ALL: &[(&str, Run)] = &[
     ("bundle", bundle::run),
     ("image", images::run),
     ("services", services::run),
+    ("scale", services::scale),
     ("respawn", respawn::run),
     ("logs", logs::run),
     ("rebuild", images::rebuild),

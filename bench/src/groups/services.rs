@@ -1,4 +1,5 @@
-//! A hundred services: start, stop, memory, idleness.
+//! A hundred services: start, stop, memory, idleness; and what ten and a
+//! thousand take.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -25,33 +26,32 @@ the sum over the supervisor's processes without the services, three seconds afte
 the start; wake-ups are voluntary context switches in ten seconds. holdall and supervisord
 read the services' output, s6 and runit pass it on.";
 
-/// Services.
+const SCALE: &str = "\
+As above, with 10 services and with 1,000. s6 is told to take that many (`-c 2000`,
+its own bound is lower), runit is at its bound. Memory is what the supervisor's
+processes have together, three seconds after the start.";
+
+/// Services of the first group.
 const COUNT: usize = 100;
 
 /// Rows that come beside the one that is run for, by title.
 type Beside = RefCell<BTreeMap<&'static str, BTreeMap<Supervisor, Vec<f64>>>>;
 
+fn push(beside: &Beside, title: &'static str, who: Supervisor, value: f64) {
+    let mut rows = beside.borrow_mut();
+    rows.entry(title)
+        .or_default()
+        .entry(who)
+        .or_default()
+        .push(value);
+}
+
 pub(super) fn run(world: &World) -> Result<Group> {
     let beside = Beside::default();
-    let push = |title, who, value| {
-        let mut rows = beside.borrow_mut();
-        let row: &mut BTreeMap<_, Vec<f64>> = rows.entry(title).or_default();
-        row.entry(who).or_default().push(value);
-    };
-    let all = Supervisor::all();
-    let contestants = |work: &'static dyn Fn(&World, Supervisor, Push<'_>) -> Result<f64>,
-                       budget: fn(Supervisor) -> Option<f64>| {
-        let push = &push;
-        all.iter()
-            .map(|who| Contestant {
-                who: who.who(),
-                budget: budget(*who),
-                run: Box::new(move || work(world, *who, push)),
-            })
-            .collect::<Vec<_>>()
-    };
-    let started = in_turn(START, Unit::Seconds, 10, contestants(&boot, start_budget))?;
-    let mut idle = in_turn(IDLE, Unit::Count, 3, contestants(&rest, |_| None))?;
+    let boot = |who| boot(world, who, COUNT, &beside);
+    let rest = |who| rest(world, who, COUNT, &beside);
+    let started = in_turn(START, Unit::Seconds, 10, all(&boot, start_budget))?;
+    let mut idle = in_turn(IDLE, Unit::Count, 3, all(&rest, |_| None))?;
     idle.limit = Some(0.0);
     let mut rows = vec![started];
     for (title, unit, limit) in [
@@ -60,11 +60,50 @@ pub(super) fn run(world: &World) -> Result<Group> {
         (PSS, Unit::Bytes, None),
         (DIRTY, Unit::Bytes, None),
     ] {
-        let samples = beside.borrow_mut().remove(title).unwrap_or_default();
-        rows.push(row(title, unit, limit, samples));
+        rows.push(row(title, title, unit, limit, &beside));
     }
     rows.push(idle);
     Ok(group("100 services", METHOD, &COMMANDS, rows))
+}
+
+/// What grows with the number of services.
+pub(super) fn scale(world: &World) -> Result<Group> {
+    let mut rows = Vec::new();
+    let beside = Beside::default();
+    let boot = |who| boot(world, who, 1000, &beside);
+    let title = "1,000 services: start, until all run";
+    rows.push(in_turn(title, Unit::Seconds, 3, all(&boot, start_budget))?);
+    let title = "1,000 services: stop, until nothing is left";
+    rows.push(row(STOP, title, Unit::Seconds, None, &beside));
+    for (count, limit, title) in [
+        (10, 2e6, "10 services: resident memory (RSS, summed)"),
+        (1000, 5e6, "1,000 services: resident memory (RSS, summed)"),
+    ] {
+        let memory = |who| {
+            let dir = fresh()?;
+            let (running, _) = up(world, who, dir.path(), count)?;
+            clock::pass(Duration::from_secs(3));
+            let processes = of_namespace(running.pid1()?, &world.bench)?;
+            Ok(sum(&processes, "smaps_rollup", "Rss:")? * 1024.0)
+        };
+        let mut row = in_turn(title, Unit::Bytes, 3, all(&memory, |_| None))?;
+        row.limit = Some(limit);
+        rows.push(row);
+    }
+    Ok(group("10 and 1,000 services", SCALE, &COMMANDS, rows))
+}
+
+/// Everyone at the same work.
+fn all<'a>(
+    work: &'a dyn Fn(Supervisor) -> Result<f64>,
+    budget: fn(Supervisor) -> Option<f64>,
+) -> Vec<Contestant<'a>> {
+    let one = |who: Supervisor| Contestant {
+        who: who.who(),
+        budget: budget(who),
+        run: Box::new(move || work(who)),
+    };
+    Supervisor::all().into_iter().map(one).collect()
 }
 
 const START: &str = "start, until all run";
@@ -74,8 +113,6 @@ const PSS: &str = "its proportional share (PSS, summed)";
 const DIRTY: &str = "its own written memory (private dirty, summed)";
 const IDLE: &str = "wake-ups in 10 s of idleness";
 
-type Push<'a> = &'a dyn Fn(&'static str, Supervisor, f64);
-
 fn start_budget(peer: Supervisor) -> Option<f64> {
     match peer {
         Supervisor::Supervisord => Some(0.05),
@@ -84,13 +121,9 @@ fn start_budget(peer: Supervisor) -> Option<f64> {
     }
 }
 
-/// The samples without the warm-up's.
-fn row(
-    title: &str,
-    unit: Unit,
-    limit: Option<f64>,
-    samples: BTreeMap<Supervisor, Vec<f64>>,
-) -> Row {
+/// The samples of `key` without the warm-up's.
+fn row(key: &str, title: &str, unit: Unit, limit: Option<f64>, beside: &Beside) -> Row {
+    let samples = beside.borrow_mut().remove(key).unwrap_or_default();
     let entries = samples
         .into_iter()
         .map(|(who, samples)| Entry {
@@ -109,19 +142,24 @@ fn row(
 }
 
 /// Starts all; returns it with the seconds that took.
-fn up(world: &World, who: Supervisor, dir: &std::path::Path) -> Result<(Running, f64)> {
+fn up(
+    world: &World,
+    who: Supervisor,
+    dir: &std::path::Path,
+    count: usize,
+) -> Result<(Running, f64)> {
     let mut fifo = Fifo::new(dir)?;
     let path = fifo.path.display().to_string();
-    let services: Vec<Service> = (0..COUNT)
+    let services: Vec<Service> = (0..count)
         .map(|number| Service {
-            name: format!("s{number:03}"),
+            name: format!("s{number:04}"),
             load: vec!["service".to_owned(), path.clone()],
         })
         .collect();
     let before = clock::monotonic_ns().context("cannot read the clock")?;
     let running = start(world, who, dir, &services, &Output::Null)?;
     let mut last = before;
-    for _ in 0..COUNT {
+    for _ in 0..count {
         last = last.max(fifo.next()?.at);
     }
     #[expect(clippy::cast_precision_loss, reason = "seconds, not years")]
@@ -129,24 +167,24 @@ fn up(world: &World, who: Supervisor, dir: &std::path::Path) -> Result<(Running,
     Ok((running, took))
 }
 
-fn boot(world: &World, who: Supervisor, push: Push<'_>) -> Result<f64> {
+fn boot(world: &World, who: Supervisor, count: usize, beside: &Beside) -> Result<f64> {
     let dir = fresh()?;
-    let (running, took) = up(world, who, dir.path())?;
+    let (running, took) = up(world, who, dir.path(), count)?;
     if who != Supervisor::Runit {
-        push(STOP, who, running.stop()?);
+        push(beside, STOP, who, running.stop()?);
     }
     Ok(took)
 }
 
-fn rest(world: &World, who: Supervisor, push: Push<'_>) -> Result<f64> {
+fn rest(world: &World, who: Supervisor, count: usize, beside: &Beside) -> Result<f64> {
     let dir = fresh()?;
-    let (running, _) = up(world, who, dir.path())?;
+    let (running, _) = up(world, who, dir.path(), count)?;
     clock::pass(Duration::from_secs(3));
     let processes = of_namespace(running.pid1()?, &world.bench)?;
     let rollup = |key| Ok::<_, anyhow::Error>(sum(&processes, "smaps_rollup", key)? * 1024.0);
-    push(RSS, who, rollup("Rss:")?);
-    push(PSS, who, rollup("Pss:")?);
-    push(DIRTY, who, rollup("Private_Dirty:")?);
+    push(beside, RSS, who, rollup("Rss:")?);
+    push(beside, PSS, who, rollup("Pss:")?);
+    push(beside, DIRTY, who, rollup("Private_Dirty:")?);
     let switches = || sum(&processes, "status", "voluntary_ctxt_switches:");
     let before = switches()?;
     clock::pass(Duration::from_secs(10));

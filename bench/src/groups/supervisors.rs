@@ -24,7 +24,7 @@ use crate::world::World;
 pub(super) const COMMANDS: [(&str, &str); 5] = [
     (OURS, "holdall-init --config holdall.toml run"),
     ("supervisord", "supervisord -n -c supervisord.conf"),
-    ("s6", "s6-svscan SCAN"),
+    ("s6", "s6-svscan -c 2000 SCAN"),
     ("runit", "runsvdir -P SCAN"),
     ("all", "unshare --pid --fork --mount-proc …"),
 ];
@@ -197,7 +197,7 @@ pub(super) fn start(
         Supervisor::Supervisord => supervisord(world, dir, services, output)?,
         Supervisor::S6 => {
             let mut words = scan(world, dir, services, output)?;
-            words.insert(0, "s6-svscan".into());
+            words.splice(0..0, ["s6-svscan".into(), "-c".into(), "2000".into()]);
             words
         }
         Supervisor::Runit => {
