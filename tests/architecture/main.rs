@@ -4,6 +4,7 @@
 #![expect(clippy::indexing_slicing, reason = "a missing key fails the test")]
 
 mod crates;
+mod edges;
 mod errors;
 mod help;
 mod rust;

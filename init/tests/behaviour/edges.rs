@@ -106,20 +106,24 @@ fn a_pipe_that_a_stranger_holds_and_fills_delays_no_exit() {
     init.wait_for("| runs");
     init.wait_for_socket();
     let pid = init.pid_of("app").expect("it runs");
-    let pipe = fs::File::options()
-        .write(true)
-        .open(format!("/proc/{pid}/fd/1"));
-    // It is none of init's children, and has its output from nobody.
-    let mut stranger = Command::new("yes")
-        .stdout(pipe.expect("root may"))
-        .spawn()
-        .expect("start");
+    // They are none of init's children, and more than one, so that the pipe is
+    // never found empty.
+    let stranger = |_| {
+        let pipe = fs::File::options()
+            .write(true)
+            .open(format!("/proc/{pid}/fd/1"));
+        let mut yes = Command::new("yes");
+        yes.stdout(pipe.expect("root may")).spawn().expect("start")
+    };
+    let strangers: Vec<Child> = (0..4).map(stranger).collect();
     init.wait_for("| y\n");
     init.ask_ok(&["signal", "KILL", "app"]);
     let place = init.wait_from(0, "app: ended with SIGKILL");
     init.wait_from(place, "| runs");
-    // Once nobody reads the old pipe any more, its writer finds out.
-    assert!(!stranger.wait().expect("a child").success());
+    // Once nobody reads the old pipe any more, its writers find out.
+    for mut stranger in strangers {
+        assert!(!stranger.wait().expect("a child").success());
+    }
     assert_eq!(init.stop(), Some(0));
 }
 
@@ -158,6 +162,12 @@ fn without_dev_with_run_noexec_and_with_closed_descriptors_it_boots() {
         .start();
     init.wait_for_socket();
     init.ask_ok(&["start", "app"]);
+    // Else what is opened next would be taken for stdin, stdout and stderr.
+    for fd in 0..3 {
+        let link = fs::read_link(format!("/proc/{}/fd/{fd}", init.pid())).expect("it is open");
+        let link = link.to_string_lossy();
+        assert!(link.starts_with("/memfd:null"), "{fd} is {link}");
+    }
     assert_eq!(init.stop(), Some(0));
 }
 
@@ -206,6 +216,39 @@ fn a_storm_of_signals_interrupts_no_call() {
 }
 
 #[test]
+fn an_inherited_descriptor_does_not_reach_a_service() {
+    let config = "[service.app]\ntype = \"oneshot\"\n\
+                  command = \"sh -c 'for fd in $(seq 0 255); do [ -e /proc/$$/fd/$fd ] && echo has $fd; done; true'\"\n";
+    for pid1 in [false, true] {
+        let before = "exec 7</dev/null 8>&1 200</etc/passwd; exec \"$@\"";
+        let setup = Setup::new(config).by(&["bash", "-c", before, "bash"]);
+        let mut init = if pid1 { setup.own_namespace() } else { setup }.start();
+        assert_eq!(init.wait().0.code(), Some(0));
+        let lines = init.seen.lines();
+        let has: Vec<_> = lines.filter_map(|line| line.split_once("| has ")).collect();
+        let numbers: Vec<_> = has.iter().map(|(_, number)| *number).collect();
+        assert_eq!(numbers, ["0", "1", "2"], "{}", init.seen);
+    }
+}
+
+#[test]
+fn inherited_ignored_and_blocked_signals_do_not_reach_a_service() {
+    let config = "[service.app]\ntype = \"oneshot\"\n\
+                  command = \"grep -E '^Sig(Blk|Ign)' /proc/self/status\"\n";
+    for pid1 in [false, true] {
+        let before = "trap '' INT PIPE HUP XFSZ TSTP TTIN TTOU 34 64; exec \"$@\"";
+        let blocked = program("blocked.py");
+        let setup =
+            Setup::new(config).by(&["bash", "-c", before, "bash", "/usr/bin/python3", &blocked]);
+        let mut init = if pid1 { setup.own_namespace() } else { setup }.start();
+        assert_eq!(init.wait().0.code(), Some(0));
+        for clean in ["SigBlk:\t0000000000000000", "SigIgn:\t0000000000000000"] {
+            assert!(init.seen.contains(clean), "{clean}: {}", init.seen);
+        }
+    }
+}
+
+#[test]
 fn an_inherited_ignored_sigchld_loses_no_exit() {
     let config = "[service.app]\ncommand = \"sh -c 'exit 3'\"\nrestart = \"never\"\n";
     for pid1 in [false, true] {
@@ -242,6 +285,19 @@ fn score_limits_mask_and_directory_are_set_in_the_child_alone() {
     let cwd = fs::read_link(format!("/proc/{}/cwd", init.pid())).expect("it lives");
     assert_eq!(cwd.to_str(), Some("/tmp"));
     assert_eq!(init.stop(), Some(0));
+}
+
+#[test]
+fn a_terminal_that_init_gives_up_does_not_hang_its_command_up() {
+    // Without services every signal goes to the command: the HUP that the
+    // kernel sends to us for giving the terminal up must not.
+    let helper = program("foreground.py");
+    let mut init = Setup::without_config()
+        .by(&["/usr/bin/python3", &helper, "leader"])
+        .args(&["--", "bash", "--norc", "--noprofile", "-i"])
+        .start();
+    let (status, stderr) = init.wait();
+    assert_eq!(status.code(), Some(6), "{}{stderr}", init.seen);
 }
 
 #[test]

@@ -67,6 +67,33 @@ fn a_service_that_does_not_listen_is_killed_in_time() {
 }
 
 #[test]
+fn a_chain_that_hears_nothing_ends_within_the_bound_of_the_box() {
+    // Their own timeouts would take longer than a test waits.
+    let mut init = Setup::new(
+        r#"
+        [init]
+        stop_timeout = "1s"
+        [service.below]
+        command = "sh -c 'trap \"\" TERM; echo below runs; while :; do sleep 0.01; done'"
+        stop = { timeout = "40s" }
+        [service.above]
+        command = "sh -c 'trap \"\" TERM; echo above runs; while :; do sleep 0.01; done'"
+        stop = { timeout = "40s" }
+        depends_on = ["below"]
+        "#,
+    )
+    .start();
+    init.wait_for("above runs");
+    init.wait_for("below runs");
+    assert_eq!(init.stop(), Some(0));
+    let at = |name: &str| {
+        let words = format!("{name}: did not stop in time and is killed");
+        init.seen.find(&words).expect(name)
+    };
+    assert!(at("above") < at("below"), "{}", init.seen);
+}
+
+#[test]
 fn a_second_term_does_not_wait() {
     let mut init = Setup::new(
         r#"

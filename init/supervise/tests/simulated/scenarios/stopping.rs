@@ -234,6 +234,25 @@ fn a_service_that_is_being_stopped_by_a_client_is_hurried_by_the_bound() {
 }
 
 #[test]
+fn what_a_client_has_given_long_leaves_what_it_needs_its_part_of_the_bound() {
+    let mut manifest = manifest(&[("redis", &[]), ("app", &["redis"])]);
+    manifest.services[1].stop.timeout = Millis::from_secs(20);
+    let mut world = boot(&manifest, &[("app", deaf()), ("redis", slow(50))]);
+    world.run_until(1000);
+    world.command(1, holdall_supervise::Command::Stop, &["app"]);
+    world.run_until(2000);
+    world.tell(Event::Shutdown);
+    world.run_for(10_000);
+    // Else the end of the bound kills both, and redis is never told to save.
+    let redis = world.id("redis");
+    let told =
+        |action: &Action| matches!(action, Action::Signal { service, .. } if *service == redis);
+    assert_eq!(world.times(told).len(), 1);
+    let killed = is_note(|note| *note == Note::KillAfterTimeout { service: redis });
+    assert!(world.times(killed).is_empty());
+}
+
+#[test]
 fn a_stop_command_takes_the_place_of_the_signal_and_where_it_fails_the_signal_its_own() {
     let mut manifest = manifest(&[("a", &[])]);
     manifest.services[0].stop.command = Some(vec!["quit".to_owned()]);
