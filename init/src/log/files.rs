@@ -72,9 +72,9 @@ impl Files {
         number
     }
 
-    /// Closes those that nobody writes to any more.
-    pub(crate) fn keep(&mut self, used: impl Fn(u32) -> bool) {
-        self.files.retain(|number, _| used(*number));
+    /// Closes one that nobody writes to any more.
+    pub(crate) fn close(&mut self, number: u32) {
+        self.files.remove(&number);
     }
 
     /// Writes lines; how many of them are lost.

@@ -126,8 +126,11 @@ impl Log {
             let plan = Plan { wanted, group };
             self.files.take(self.now, plan)
         });
+        let before = self.routes.file(id);
         let gate = self.routes.begin(id, wanted, file);
-        self.files.keep(|file| self.routes.uses(file));
+        if let Some(before) = before.filter(|before| !self.routes.uses(*before)) {
+            self.files.close(before);
+        }
         gate
     }
 

@@ -130,6 +130,12 @@ impl Routes {
         })
     }
 
+    /// The file that a service writes to.
+    pub(crate) fn file(&self, id: ServiceId) -> Option<u32> {
+        let (file, _) = self.services.get(id.index())?.route?.file?;
+        Some(file)
+    }
+
     /// Whether anybody writes to a file.
     pub(crate) fn uses(&self, number: u32) -> bool {
         let mut routes = self.services.iter().filter_map(|service| service.route);
