@@ -1,9 +1,9 @@
-//! What init makes ready around itself: missing mounts of a bare box, what came
-//! in by LISTEN_FDS, and its run directory. None of it may fail the boot.
+//! What init makes ready around itself: missing mounts of a bare box and its run
+//! directory. None of it may fail the boot.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,6 @@ use nix::sys::socket::{
 use nix::sys::stat::Mode;
 use nix::unistd::{fchdir, geteuid};
 
-use crate::environment::Environment;
 use crate::sockets::is_stale;
 use crate::sys;
 
@@ -106,31 +105,6 @@ pub(crate) fn null(for_children: bool) -> Result<OwnedFd, Errno> {
         fcntl(&empty, FcntlArg::F_ADD_SEALS(SealFlag::all()))?;
         Ok(empty)
     })
-}
-
-/// Descriptors handed over by LISTEN_FDS, with their names.
-pub(crate) fn handed_descriptors(env: &Environment) -> Vec<(String, OwnedFd)> {
-    let Some(count) = env
-        .text("LISTEN_FDS")
-        .and_then(|count| count.parse::<u8>().ok())
-    else {
-        return Vec::new();
-    };
-    let own = std::process::id();
-    let meant_for = env.text("LISTEN_PID").map(|pid| pid.parse::<u32>());
-    if !matches!(meant_for, Some(Ok(pid)) if pid == own || pid == 1) {
-        return Vec::new();
-    }
-    let numbers: Vec<RawFd> = (3..).take(usize::from(count)).collect();
-    // A number that isn't open now would be taken by a descriptor of our own.
-    if !numbers.iter().all(|fd| sys::is_open(*fd)) {
-        return Vec::new();
-    }
-    let names = env.text("LISTEN_FDNAMES").unwrap_or("").split(':');
-    let names = names.chain(std::iter::repeat("")).map(str::to_owned);
-    names
-        .zip(numbers.into_iter().filter_map(sys::adopt))
-        .collect()
 }
 
 /// Why a run directory can't be used.

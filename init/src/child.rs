@@ -47,7 +47,7 @@ fn prepare(launch: &mut Launch, stdio: &Stdio<'_>, first: RawFd) -> Result<(), (
     let at = |stage| move |errno| (stage, errno);
     sys::default_signals();
     session(stdio)?;
-    if let Some(cgroup) = &launch.cgroup {
+    for cgroup in &launch.cgroups {
         unistd::write(cgroup, b"0").map_err(at(Stage::Cgroup))?;
     }
     descriptors(launch, stdio, first).map_err(at(Stage::Descriptors))?;

@@ -44,8 +44,8 @@ pub(crate) struct Launch {
     pub(crate) oom_score_adj: Option<Vec<u8>>,
     /// The value of RLIMIT_LOCKS by which its descendants are found.
     pub(crate) mark: Option<u64>,
-    /// `cgroup.procs` of the group that it joins.
-    pub(crate) cgroup: Option<OwnedFd>,
+    /// `cgroup.procs` of each group that it joins.
+    pub(crate) cgroups: Vec<OwnedFd>,
 }
 
 impl Launch {
@@ -157,7 +157,7 @@ impl Launch {
             nice: None,
             oom_score_adj: None,
             mark: None,
-            cgroup: None,
+            cgroups: Vec::new(),
         })
     }
 }

@@ -69,6 +69,11 @@ impl Pid1 {
                 }
                 None
             }
+            Action::AwaitDemand { service } => self.await_demand(service),
+            Action::ForgetDemand { service } => {
+                self.forget_demand(service);
+                None
+            }
             Action::SpawnForeground => Some(match self.spawn_foreground() {
                 Ok(pid) => Event::ForegroundSpawned { pid },
                 Err(error) => Event::ForegroundFailed {
@@ -255,14 +260,8 @@ impl Pid1 {
         }
         self.end_execs(Signal::KILL);
         self.sweep();
-        for sockets in self.sockets.values() {
-            sockets.unlink();
-        }
-        for instance in &self.instances {
-            if let Some(cgroup) = &instance.cgroup {
-                cgroup.remove();
-            }
-        }
+        self.sockets.unlink();
+        self.cgroups.finish();
         self.log.finish();
         Some(code)
     }

@@ -1,7 +1,7 @@
 //! The loop: wait, turn what happened into events, do what the supervisor
 //! decides.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::OwnedFd;
 
 use holdall_protocol::manifest::{Manifest, Service};
@@ -72,8 +72,9 @@ pub(crate) struct Pid1 {
     pub(crate) base: Manifest,
     /// Where the file is read again.
     pub(crate) origin: Origin,
-    /// By the name of the service, which its instances share.
-    pub(crate) sockets: BTreeMap<String, Sockets>,
+    pub(crate) sockets: Sockets,
+    /// Services that start when something comes to their sockets.
+    pub(crate) awaiting: BTreeSet<ServiceId>,
     pub(crate) errands: Errands,
     /// Where there is a job that goes by the wall clock.
     pub(crate) clock_watch: Option<Watch>,
@@ -89,7 +90,7 @@ pub(crate) struct Pid1 {
     pub(crate) probes: Probes,
     pub(crate) control: Control,
     pub(crate) marks: Option<Marks>,
-    pub(crate) cgroups: Option<Cgroups>,
+    pub(crate) cgroups: Cgroups,
     /// As init was given it.
     pub(crate) env: Environment,
     /// As its children get it.
@@ -170,6 +171,7 @@ impl Pid1 {
                 let gone = self.control.ready(&self.poll, id, ready.flags, self.now);
                 self.client_gone(gone);
             }
+            Token::Demand(socket) => self.take_demand(socket),
             Token::Clock => {
                 if let Some(watch) = &self.clock_watch {
                     watch.again();

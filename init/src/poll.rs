@@ -23,6 +23,9 @@ pub(crate) enum Token {
     Probe(u64),
     /// The wall clock was set.
     Clock,
+    /// Something came to the socket of this number, whose service starts on
+    /// demand.
+    Demand(u64),
 }
 
 const KINDS: u32 = 56;
@@ -37,6 +40,7 @@ impl Token {
             Self::Client(id) => (4, id),
             Self::Probe(id) => (5, id),
             Self::Clock => (6, 0),
+            Self::Demand(id) => (7, id),
         };
         (kind << KINDS) | (id & ((1 << KINDS) - 1))
     }
@@ -51,6 +55,7 @@ impl Token {
             4 => Self::Client(id),
             5 => Self::Probe(id),
             6 => Self::Clock,
+            7 => Self::Demand(id),
             _ => return None,
         })
     }
@@ -135,6 +140,7 @@ mod tests {
             Token::Listener(3),
             Token::Client(u64::from(u32::MAX) + 7),
             Token::Probe(9),
+            Token::Demand(10),
         ] {
             assert_eq!(Token::decode(token.encode()), Some(token));
         }

@@ -2,8 +2,9 @@
 
 use holdall_protocol::Signal;
 use holdall_protocol::control::Response;
-use holdall_supervise::Event;
+use holdall_supervise::{Event, ServiceId};
 
+use crate::cgroup::Cgroup;
 use crate::control::client::State;
 use crate::kill::{Target, kill_group};
 use crate::pid1::{Pid1, Role};
@@ -69,6 +70,19 @@ impl Pid1 {
         }
     }
 
+    /// A service that ended: a KILL by the kernel's own hand is told from any
+    /// other.
+    fn say_if_out_of_memory(&mut self, id: ServiceId) {
+        let instance = self.instance(id);
+        let cgroup = instance.and_then(|instance| instance.cgroup.as_ref());
+        if cgroup.is_some_and(Cgroup::ran_out_of_memory) {
+            self.log.about(
+                id,
+                "out of memory: the kernel has killed what was above `limits.memory`",
+            );
+        }
+    }
+
     /// A child has ended, and is not reaped yet: its number is still its own.
     fn ended(&mut self, ended: Ended) {
         let Ended { pid, exit } = ended;
@@ -91,6 +105,7 @@ impl Pid1 {
                 if let Some(reason) = late.as_ref().and_then(spawn::late_failure) {
                     self.log.about(service, &reason);
                 }
+                self.say_if_out_of_memory(service);
                 self.kills.leader_reaped(self.now, Target::Service(service));
                 self.event(Event::Exited { service, exit });
             }

@@ -1,10 +1,8 @@
 //! A new set of services while the box runs: the file read again, or another
 //! number of instances.
 
-use std::collections::BTreeMap;
-
 use holdall_protocol::control::{ErrorKind, Response};
-use holdall_protocol::manifest::{Listen, Manifest, Schedule};
+use holdall_protocol::manifest::{Manifest, Schedule};
 use holdall_protocol::{ServiceName, suggest};
 use holdall_supervise::{Event, ServiceId};
 
@@ -69,7 +67,7 @@ impl Pid1 {
         done.map_err(|error| (ErrorKind::ShuttingDown, error.to_string()))?;
         self.base = manifest;
         self.make_room();
-        self.close_unwanted_sockets();
+        self.change_sockets();
         self.watch_clock();
         self.act();
         Ok(lines)
@@ -82,22 +80,6 @@ impl Pid1 {
         let ids = (0_u32..).map(ServiceId).take(slots);
         let names = ids.filter_map(|id| Some(self.supervisor.service(id)?.name.clone()));
         self.log.name(names.collect(), self.base.init.log);
-    }
-
-    /// Closes the sockets that nobody is to have any more.
-    fn close_unwanted_sockets(&mut self) {
-        let mut wanted: BTreeMap<&str, Vec<Listen>> = BTreeMap::new();
-        for service in &self.base.services {
-            let name = service.name.service();
-            wanted
-                .entry(name)
-                .or_default()
-                .extend(service.listen.iter().cloned());
-        }
-        self.sockets.retain(|name, sockets| {
-            sockets.keep(wanted.get(name.as_str()).map_or(&[], Vec::as_slice));
-            wanted.contains_key(name.as_str())
-        });
     }
 
     /// Tells the supervisor what the wall clock shows, and hears when it is set,

@@ -1,6 +1,6 @@
 //! From the command line to the loop: the boot, in its order.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
@@ -29,8 +29,9 @@ use crate::pid1::{Foreground, Instance, Pid1};
 use crate::poll::Poll;
 use crate::probe::Probes;
 use crate::signals::Signals;
+use crate::sockets::Sockets;
 use crate::terminal::Arrangement;
-use crate::{account, boot, sys};
+use crate::{account, boot, handed, sys};
 
 /// A bug in init itself.
 const BUG: u8 = 70;
@@ -111,7 +112,7 @@ fn boot(options: &Options<'_>) -> Result<Pid1, BootError> {
     let clock = Clock::start();
     let env = Environment::inherited();
     // Before anything is opened: a number that was promised may not be taken.
-    let handed = boot::handed_descriptors(&env);
+    let handed = handed::descriptors(&env);
     let is_pid1 = std::process::id() == 1;
     if is_pid1 {
         boot::mount_missing();
@@ -135,7 +136,12 @@ fn boot(options: &Options<'_>) -> Result<Pid1, BootError> {
     let pipes = Pipes::new().map_err(system("make an epoll"))?;
     let null = boot::null(false).map_err(system("open /dev/null"))?;
     let foreground = foreground(options);
-    let (sockets, outlet) = sort(handed, foreground.as_ref());
+    let (handed, refused) = match handed {
+        Ok(handed) => (handed, None),
+        Err(error) => (Vec::new(), Some(error)),
+    };
+    let received = sort(handed);
+    let outlet = outlet(received.log, foreground.as_ref());
     let expanded = manifest.expanded();
     let names = expanded
         .services
@@ -143,8 +149,15 @@ fn boot(options: &Options<'_>) -> Result<Pid1, BootError> {
         .map(|service| service.name.clone())
         .collect();
     let mut log = Log::new(names, outlet, manifest.init.log);
+    if let Some(refused) = refused {
+        log.say(&refused.to_string());
+    }
+    let mut sockets = Sockets::default();
+    for refused in sockets.receive(received.others, &manifest) {
+        log.say(&refused);
+    }
     let mut control = Control::new();
-    for socket in sockets {
+    for socket in received.control {
         control
             .listen(&poll, socket, false)
             .map_err(system("listen on the socket handed over"))?;
@@ -170,7 +183,8 @@ fn boot(options: &Options<'_>) -> Result<Pid1, BootError> {
             .collect(),
         base: manifest,
         origin,
-        sockets: BTreeMap::new(),
+        sockets,
+        awaiting: BTreeSet::new(),
         errands: Errands::default(),
         clock_watch: None,
         starting: VecDeque::new(),
@@ -183,7 +197,7 @@ fn boot(options: &Options<'_>) -> Result<Pid1, BootError> {
         probes: Probes::default(),
         control,
         marks,
-        cgroups: is_pid1.then(Cgroups::find).flatten(),
+        cgroups: Cgroups::find(is_pid1),
         child_env: child_env(&env),
         env,
         null,
@@ -225,24 +239,38 @@ fn foreground(options: &Options<'_>) -> Option<Foreground> {
     })
 }
 
-/// What was handed over, by its names: sockets to listen on, and where the log
-/// goes. Anything else is closed.
-fn sort(handed: Vec<(String, OwnedFd)>, foreground: Option<&Foreground>) -> (Vec<OwnedFd>, Outlet) {
-    let (mut sockets, mut log) = (Vec::new(), None);
+/// What was handed over, by its names.
+#[derive(Default)]
+struct Received {
+    /// Sockets at which clients ask.
+    control: Vec<OwnedFd>,
+    /// Where the log goes.
+    log: Option<OwnedFd>,
+    /// What may be for services.
+    others: Vec<(String, OwnedFd)>,
+}
+
+fn sort(handed: Vec<(String, OwnedFd)>) -> Received {
+    let mut received = Received::default();
     for (name, fd) in handed {
         match name.as_str() {
-            CONTROL_FD_NAME => sockets.push(fd),
-            LOG_FD_NAME => log = Some(fd),
-            _ => drop(fd),
+            CONTROL_FD_NAME => received.control.push(fd),
+            LOG_FD_NAME => received.log = Some(fd),
+            _ => received.others.push((name, fd)),
         }
     }
+    received
+}
+
+/// Where the log goes.
+fn outlet(log: Option<OwnedFd>, foreground: Option<&Foreground>) -> Outlet {
     if let Some(fd) = log {
-        return (sockets, Outlet::Runtime(Sink::new(fd)));
+        return Outlet::Runtime(Sink::new(fd));
     }
     let has_terminal = foreground.is_some_and(|command| command.terminal != Arrangement::None);
     let stdout = std::io::stdout().as_fd().try_clone_to_owned().ok();
     let stdout = stdout.filter(|_| !has_terminal).map(Sink::new);
-    (sockets, stdout.map_or(Outlet::Nowhere, Outlet::Stdout))
+    stdout.map_or(Outlet::Nowhere, Outlet::Stdout)
 }
 
 fn listen(

@@ -1,155 +1,234 @@
 //! The sockets of `listen`: opened once inside the box, held as long as init
-//! lives, and handed to the service at each start, so that who connects while
-//! it restarts waits in the backlog.
+//! lives and their place is in the manifest, and handed to their service at
+//! each start, so that who connects while it restarts waits in the backlog.
+//! Beside them, those that were handed to init from outside.
 
-use std::fs;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::collections::BTreeSet;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::Path;
 
-use holdall_protocol::manifest::{Listen, ListenAddress};
+use holdall_protocol::manifest::{Listen, Manifest, Service};
+use holdall_supervise::ServiceId;
 use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr, bind,
-    connect, listen, setsockopt, socket, sockopt,
-};
+use nix::sys::epoll::EpollFlags;
+use nix::sys::socket::{getsockopt, sockopt};
 
-use crate::spawn::words;
+use crate::handed::UNNAMED;
+use crate::poll::{Poll, Token};
 
-/// Connections that wait for a service that restarts. The kernel cuts it to
-/// its own limit, 4096 unless set lower.
-const BACKLOG: i32 = 4096;
+mod open;
 
-/// A socket can't be opened.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {}", words(*.errno))]
-pub(crate) struct ListenError {
-    address: String,
-    errno: Errno,
-}
+use open::{File, Opened};
+pub(crate) use open::{ListenError, is_stale};
 
-/// The sockets of one service.
+/// Every socket that init holds for services.
 #[derive(Debug, Default)]
 pub(crate) struct Sockets {
-    open: Vec<(Listen, OwnedFd)>,
+    inner: Vec<Inner>,
+    outer: Vec<Outer>,
+    next_id: u64,
+}
+
+/// One that init has opened.
+#[derive(Debug)]
+struct Inner {
+    listen: Listen,
+    watch: Watch,
+    /// Of a unix socket.
+    file: Option<File>,
+}
+
+/// One of the outside, under the name of an inner one.
+#[derive(Debug)]
+struct Outer {
+    name: String,
+    watch: Watch,
+}
+
+/// A socket, and the services that are started when something comes to it.
+#[derive(Debug)]
+struct Watch {
+    id: u64,
+    fd: OwnedFd,
+    waiting: BTreeSet<ServiceId>,
 }
 
 impl Sockets {
-    /// Opens those that aren't open yet, and gives all in the manifest's order
-    /// with their names.
-    pub(crate) fn open(&mut self, wanted: &[Listen]) -> Result<Vec<(String, RawFd)>, ListenError> {
-        for entry in wanted {
-            if self.find(entry).is_none() {
-                let fd = listen_on(&entry.address).map_err(|errno| ListenError {
-                    address: describe(&entry.address),
-                    errno,
-                })?;
-                self.open.push((entry.clone(), fd));
+    /// Opens those of a service that aren't open yet, and makes the others as
+    /// its manifest wants them now.
+    pub(crate) fn open(&mut self, service: &Service) -> Result<(), ListenError> {
+        for wanted in &service.listen {
+            let known = self.inner.iter_mut().find(|inner| same(inner, wanted));
+            match known {
+                Some(inner) if inner.listen == *wanted => {}
+                Some(inner) => {
+                    open::adapt(&inner.watch.fd, inner.file.as_ref(), &inner.listen, wanted)?;
+                    inner.listen = wanted.clone();
+                }
+                None => {
+                    let Opened { fd, file } = open::open(wanted)?;
+                    let watch = self.watch_of(fd);
+                    self.inner.push(Inner {
+                        listen: wanted.clone(),
+                        watch,
+                        file,
+                    });
+                }
             }
         }
-        let named = |entry: &Listen| Some((entry.name.clone(), self.find(entry)?.as_raw_fd()));
-        Ok(wanted.iter().filter_map(named).collect())
+        Ok(())
+    }
+
+    /// What a service is handed, with the names: its own in the manifest's
+    /// order, then those of the outside in the same.
+    pub(crate) fn of(&self, service: &Service) -> Vec<(String, RawFd)> {
+        let (inner, outer) = self.places(service);
+        let name = |listen: &Listen| listen.name.clone();
+        let inner = inner.map(|inner| (name(&inner.listen), inner.watch.fd.as_raw_fd()));
+        let outer = outer.map(|outer| (outer.name.clone(), outer.watch.fd.as_raw_fd()));
+        inner.chain(outer).collect()
+    }
+
+    fn places<'s>(
+        &'s self,
+        service: &'s Service,
+    ) -> (
+        impl Iterator<Item = &'s Inner>,
+        impl Iterator<Item = &'s Outer>,
+    ) {
+        let wanted = service.listen.iter();
+        let inner = wanted
+            .clone()
+            .filter_map(|wanted| self.inner.iter().find(|inner| same(inner, wanted)));
+        let outer = wanted.filter(|_| service.handoff);
+        let outer =
+            outer.filter_map(|wanted| self.outer.iter().find(|outer| outer.name == wanted.name));
+        (inner, outer)
     }
 
     /// Closes those that are not wanted any more.
-    pub(crate) fn keep(&mut self, wanted: &[Listen]) {
-        self.open.retain(|(entry, _)| {
-            let keep = wanted.contains(entry);
-            if let (ListenAddress::Unix(path), false) = (&entry.address, keep) {
-                let _ = fs::remove_file(path);
+    pub(crate) fn keep(&mut self, wanted: &[Service]) {
+        self.inner.retain(|inner| {
+            let mut wanted = wanted.iter().flat_map(|service| &service.listen);
+            let keep = wanted.any(|wanted| same(inner, wanted));
+            if let (Some(file), false) = (&inner.file, keep) {
+                file.remove();
             }
             keep
         });
     }
 
-    fn find(&self, wanted: &Listen) -> Option<&OwnedFd> {
-        self.open
-            .iter()
-            .find(|(entry, _)| entry == wanted)
-            .map(|(_, fd)| fd)
-    }
-
     /// Removes the files of unix sockets, at the end.
     pub(crate) fn unlink(&self) {
-        for (entry, _) in &self.open {
-            if let ListenAddress::Unix(path) = &entry.address {
-                let _ = fs::remove_file(path);
+        for file in self.inner.iter().filter_map(|inner| inner.file.as_ref()) {
+            file.remove();
+        }
+    }
+
+    /// Takes what came from outside: each goes to the service with `handoff`
+    /// that has a socket of its name. Those without a name are taken in the
+    /// order of the manifest. What nobody wants, and why, one line each; it is
+    /// closed, so that nobody waits at it in vain.
+    pub(crate) fn receive(
+        &mut self,
+        handed: Vec<(String, OwnedFd)>,
+        manifest: &Manifest,
+    ) -> Vec<String> {
+        let services = manifest.services.iter().filter(|service| service.handoff);
+        let names: Vec<&str> = services
+            .flat_map(|service| &service.listen)
+            .map(|listen| listen.name.as_str())
+            .collect();
+        let mut refused = Vec::new();
+        let (unnamed, named): (Vec<_>, Vec<_>) =
+            handed.into_iter().partition(|(name, _)| name == UNNAMED);
+        for (name, fd) in named {
+            let taken = self.outer.iter().any(|outer| outer.name == name);
+            match names.iter().find(|known| **known == name) {
+                Some(_) if taken => {
+                    refused.push(format!("a second socket named {name:?} was handed over"));
+                }
+                Some(known) => refused.extend(self.receive_one(known, fd)),
+                None => refused.push(format!(
+                    "no service has both `handoff` and a socket named {name:?}"
+                )),
+            }
+        }
+        for (_, fd) in unnamed {
+            let free = |name: &&&str| !self.outer.iter().any(|outer| outer.name == ***name);
+            match names.iter().find(free) {
+                Some(name) => refused.extend(self.receive_one(name, fd)),
+                None => refused.push("no service is left for a socket without a name".to_owned()),
+            }
+        }
+        refused
+    }
+
+    fn receive_one(&mut self, name: &str, fd: OwnedFd) -> Option<String> {
+        if getsockopt(&fd, sockopt::SockType).is_err() {
+            return Some(format!("what was handed over as {name:?} is no socket"));
+        }
+        let watch = self.watch_of(fd);
+        self.outer.push(Outer {
+            name: name.to_owned(),
+            watch,
+        });
+        None
+    }
+
+    fn watch_of(&mut self, fd: OwnedFd) -> Watch {
+        self.next_id += 1;
+        Watch {
+            id: self.next_id,
+            fd,
+            waiting: BTreeSet::new(),
+        }
+    }
+
+    /// From now on a service is started when something comes to one of its
+    /// sockets, which are open.
+    pub(crate) fn await_demand(
+        &mut self,
+        poll: &Poll,
+        id: ServiceId,
+        service: &Service,
+    ) -> Result<(), Errno> {
+        let (inner, outer) = self.places(service);
+        let inner = inner.map(|inner| inner.watch.id);
+        let of: Vec<u64> = inner.chain(outer.map(|outer| outer.watch.id)).collect();
+        for watch in self.watches().filter(|watch| of.contains(&watch.id)) {
+            if watch.waiting.is_empty() {
+                poll.add(&watch.fd, Token::Demand(watch.id), EpollFlags::EPOLLIN)?;
+            }
+            watch.waiting.insert(id);
+        }
+        Ok(())
+    }
+
+    /// No longer. Where nobody waits, nothing wakes init up.
+    pub(crate) fn forget_demand(&mut self, poll: &Poll, id: ServiceId) {
+        for watch in self.watches() {
+            if watch.waiting.remove(&id) && watch.waiting.is_empty() {
+                poll.remove(&watch.fd);
             }
         }
     }
-}
 
-fn describe(address: &ListenAddress) -> String {
-    match address {
-        ListenAddress::Port(_) | ListenAddress::UdpPort(_) => format!("port {address}"),
-        ListenAddress::Tcp(_) | ListenAddress::Udp(_) | ListenAddress::Unix(_) => {
-            address.to_string()
-        }
+    /// Who waits for what has come to a socket.
+    pub(crate) fn demanded(&mut self, id: u64) -> Vec<ServiceId> {
+        let mut watches = self.watches();
+        let watch = watches.find(|watch| watch.id == id);
+        watch.map_or_else(Vec::new, |watch| watch.waiting.iter().copied().collect())
+    }
+
+    fn watches(&mut self) -> impl Iterator<Item = &mut Watch> {
+        let inner = self.inner.iter_mut().map(|inner| &mut inner.watch);
+        inner.chain(self.outer.iter_mut().map(|outer| &mut outer.watch))
     }
 }
 
-fn listen_on(address: &ListenAddress) -> Result<OwnedFd, Errno> {
-    match address {
-        ListenAddress::Port(port) => match tcp((Ipv6Addr::UNSPECIFIED, *port).into(), false) {
-            // A kernel, or a box, without IPv6.
-            Err(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL) => {
-                tcp((Ipv4Addr::UNSPECIFIED, *port).into(), false)
-            }
-            done => done,
-        },
-        ListenAddress::Tcp(address) => tcp(*address, true),
-        // Refused where the file is read (`unbuilt.rs`).
-        ListenAddress::UdpPort(_) | ListenAddress::Udp(_) => Err(Errno::EPROTONOSUPPORT),
-        ListenAddress::Unix(path) => unix(Path::new(path)),
-    }
-}
-
-fn tcp(address: SocketAddr, one_family: bool) -> Result<OwnedFd, Errno> {
-    let family = if address.is_ipv6() {
-        AddressFamily::Inet6
-    } else {
-        AddressFamily::Inet
-    };
-    let fd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    // A restarted box must not wait for old connections to time out.
-    setsockopt(&fd, sockopt::ReuseAddr, &true)?;
-    if address.is_ipv6() {
-        setsockopt(&fd, sockopt::Ipv6V6Only, &one_family)?;
-    }
-    bind(fd.as_raw_fd(), &SockaddrStorage::from(address))?;
-    listen(&fd, Backlog::new(BACKLOG)?)?;
-    Ok(fd)
-}
-
-fn unix(path: &Path) -> Result<OwnedFd, Errno> {
-    let address = UnixAddr::new(path)?;
-    let fd = socket(
-        AddressFamily::Unix,
-        SockType::Stream,
-        SockFlag::SOCK_CLOEXEC,
-        None,
-    )?;
-    match bind(fd.as_raw_fd(), &address) {
-        Err(Errno::EADDRINUSE) if is_stale(path, &address) => {
-            fs::remove_file(path).map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(0)))?;
-            bind(fd.as_raw_fd(), &address)?;
-        }
-        done => done?,
-    }
-    // As open as a TCP port: whoever reaches the folder may connect. A refusal
-    // leaves the umask's.
-    let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o666));
-    listen(&fd, Backlog::new(BACKLOG)?)?;
-    Ok(fd)
-}
-
-/// Whether a file is a socket that nobody listens on.
-pub(crate) fn is_stale(path: &Path, address: &impl SockaddrLike) -> bool {
-    if !fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket()) {
-        return false;
-    }
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let trial = socket(AddressFamily::Unix, SockType::Stream, flags, None);
-    trial.is_ok_and(|fd| connect(fd.as_raw_fd(), address) == Err(Errno::ECONNREFUSED))
+/// Whether an open socket can serve as one of the manifest: its place is what
+/// it can't change.
+fn same(inner: &Inner, wanted: &Listen) -> bool {
+    let open = &inner.listen;
+    open.address == wanted.address && open.reuse_port == wanted.reuse_port
 }

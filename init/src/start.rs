@@ -17,9 +17,7 @@ impl Pid1 {
     /// reported there.
     pub(crate) fn open_sockets(&mut self) {
         for service in &self.base.services {
-            let name = service.name.as_str().to_owned();
-            let sockets = self.sockets.entry(name).or_default();
-            let _ = sockets.open(&service.listen);
+            let _ = self.sockets.open(service);
         }
     }
 
@@ -33,9 +31,8 @@ impl Pid1 {
         else {
             return Err(SpawnError::EmptyProgram);
         };
-        let shared = service.name.service().to_owned();
-        let sockets = self.sockets.entry(shared).or_default();
-        let sockets = sockets.open(&service.listen)?;
+        self.sockets.open(service)?;
+        let sockets = self.sockets.of(service);
         // Its end of a connection to init, which closes here once it has it.
         let mut private = None;
         let mut launch = if listener::is(service) {
@@ -52,19 +49,12 @@ impl Pid1 {
             template::make(template, &env, self.origin.dir(), launch.owner())?;
         }
         launch.mark = mark.map(|mark| mark.value);
-        if let Some(cgroups) = &self.cgroups {
-            match cgroups.of(&service.name) {
-                Ok((cgroup, procs)) => {
-                    instance.cgroup = Some(cgroup);
-                    launch.cgroup = Some(procs);
-                }
-                Err(error) => {
-                    self.log
-                        .say(&format!("cannot make a cgroup, and goes without: {error}"));
-                    self.cgroups = None;
-                }
-            }
+        let joining = self.cgroups.of(service);
+        for complaint in &joining.complaints {
+            self.log.about(id, complaint);
         }
+        instance.cgroup = Some(joining.cgroup);
+        launch.cgroups = joining.procs;
         let owner = launch.owner();
         let gate = self.log.begin(id, &service.log, owner.map(|(_, gid)| gid));
         let pipes = self.pipes.pair(id, gate, owner);

@@ -153,6 +153,7 @@ fn service_state(service: &ServiceStatus) -> String {
         State::Stopping => "stopping",
         State::Backoff => "backoff",
         State::Scheduled => "scheduled",
+        State::Listening => "listening",
         State::Exited => "exited",
         State::Fatal => "fatal",
     };

@@ -69,9 +69,8 @@ fn not_built() {
     assert_shown(
         "not_built",
         &shown(&[
-            "[service.a]\ncommand = 'a'\nhandoff = true\nlisten = ['http=80', 'dns=53/udp']\n",
+            "[service.a]\ncommand = 'a'\nhandoff = true\nlisten = ['http=80']\n",
             "[profile.p.service.a]\nready = 'notify'\n[service.a]\ncommand = 'a'\n",
-            "[service.a]\ncommand = 'a'\nlisten = [{ name = 'a', at = '/a', mode = '0600' }]\n",
         ]),
     );
 }
@@ -266,7 +265,7 @@ fn clashes() {
             "[service.a]\ncommand = 'a'\nlisten = ['http=80']\nexpose = [80]\n",
             "[service.a]\ncommand = 'a'\nexpose = [80]\n[service.b]\ncommand = 'b'\nexpose = ['80/udp', 80]\n",
             "[service.a]\ncommand = 'a'\nlisten = ['http=80']\n[service.b]\ncommand = 'b'\nlisten = ['http=81', 'web=127.0.0.1:80']\n",
-            "[service.a]\ncommand = 'a'\nlisten = ['x=127.0.0.1:80']\n[service.b]\ncommand = 'b'\nlisten = ['y=127.0.0.1:80', 'z=[::]:80']\n",
+            "[service.a]\ncommand = 'a'\nlisten = ['x=127.0.0.1:80']\n[service.b]\ncommand = 'b'\nlisten = ['y=127.0.0.1:80', 'z=0.0.0.0:80']\n",
             "[service.a]\ncommand = 'a'\nlisten = ['x=/run/s']\n[service.b]\ncommand = 'b'\nlisten = ['y=/run/s']\n",
             "[service.a]\ncommand = 'a'\nexpose = [80]\nprofiles = ['dev', 'test']\n[service.b]\ncommand = 'b'\nexpose = [80]\nprofiles = ['test']\n",
         ]),
@@ -422,6 +421,8 @@ fn starts_and_stops() {
         &designed(&[
             "start = 'never'",
             "start = 'on-demand'",
+            "type = 'oneshot'\nlisten = ['a=80']\nstart = 'on-demand'",
+            "listen = ['a=80', 'b=81']\nhandoff = true\nready = { fd = 6 }",
             "reload = 'SIGNOPE'",
             "reload = { signal = 'HUP', command = 'a' }",
             "reload = {}",
@@ -446,6 +447,8 @@ fn files_and_logs() {
             "log = { size = '1M' }",
             "log = { file = '/var/log/a', size = '1K', when_full = 'wait' }",
             "listen = [{ name = 'a', at = 80, mode = '0600' }]",
+            "listen = [{ name = 'a', at = '/run/a', reuse_port = true }]",
+            "listen = ['a:b=80', \"a\\u0007=81\"]",
             "listen = [{ name = 'a', at = '80/sctp', backlog = 0 }]",
             "listen = [{ at = 80 }]",
             "groups = ['a', 'a', 'b c']",

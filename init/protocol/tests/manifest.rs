@@ -123,6 +123,7 @@ fn the_example_of_the_design_is_read_as_it_says() {
         backlog: None,
         mode: None,
         owner: None,
+        reuse_port: false,
     };
     assert_eq!(app.listen, [http]);
     let asked = http_probe("127.0.0.1:8000", "localhost:8000", "/healthz");

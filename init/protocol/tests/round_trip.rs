@@ -339,6 +339,7 @@ fn add_sockets(service: &mut Service, kinds: &[u8], at: usize) {
                     backlog: Some(u32::from(place)),
                     mode: Some(0o600),
                     owner: Some("www-data:www-data".to_owned()),
+                    reuse_port: false,
                 });
                 service.handoff = true;
                 continue;
@@ -362,6 +363,7 @@ fn add_sockets(service: &mut Service, kinds: &[u8], at: usize) {
             backlog: None,
             mode: None,
             owner: None,
+            reuse_port: *kind == 1,
         });
     }
 }

@@ -33,8 +33,9 @@ use nix::sys::socket::{SockFlag, accept4};
 use crate::client::connection::ClientError;
 use crate::clock::{Clock, wall_micros};
 use crate::environment::Environment;
+use crate::handed::HandedError;
 use crate::poll::{Poll, Token};
-use crate::{boot, sys};
+use crate::{handed, sys};
 use confine::ConfineError;
 use connection::{Client, Turn};
 use process::Units;
@@ -54,6 +55,8 @@ const INIT: u64 = 0;
 /// Why it ends. Init starts it again.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WebError {
+    #[error(transparent)]
+    Handed(#[from] HandedError),
     #[error("cannot listen: this program is for init to start, by `[init] listener`")]
     NotHanded,
     #[error(transparent)]
@@ -102,10 +105,8 @@ fn system(verb: &'static str) -> impl Fn(Errno) -> WebError {
 
 impl Server {
     fn begin() -> Result<Self, WebError> {
-        let mut handed: BTreeMap<String, OwnedFd> =
-            boot::handed_descriptors(&Environment::inherited())
-                .into_iter()
-                .collect();
+        let handed = handed::descriptors(&Environment::inherited())?;
+        let mut handed: BTreeMap<String, OwnedFd> = handed.into_iter().collect();
         let mut take = |name: &str| handed.remove(name).ok_or(WebError::NotHanded);
         let (socket, init) = (take(LISTENER_SOCKET)?, take(STATUS_FD_NAME)?);
         let most = confine::confine()?;

@@ -116,7 +116,7 @@ fn row(out: &mut String, service: &ServiceStatus) {
         State::Starting | State::Stopping | State::Waiting | State::Backoff => "busy",
         State::Unhealthy | State::Fatal => "bad",
         State::Exited if !super::probes::is_well(service) => "bad",
-        State::Stopped | State::Scheduled | State::Exited => "idle",
+        State::Stopped | State::Scheduled | State::Listening | State::Exited => "idle",
     };
     let health = service.health.map_or("", |health| match health {
         HealthState::Starting => "starting",

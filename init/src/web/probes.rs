@@ -49,7 +49,7 @@ pub(crate) fn answer(
 /// Whether a service is as it should be.
 pub(crate) fn is_well(service: &ServiceStatus) -> bool {
     match service.state {
-        State::Ready | State::Scheduled => true,
+        State::Ready | State::Scheduled | State::Listening => true,
         State::Exited => service.last_exit.is_some_and(Exit::success),
         State::Stopped
         | State::Waiting

@@ -56,6 +56,17 @@ pub enum Action {
         /// Of which.
         service: ServiceId,
     },
+    /// Tell once a connection or a datagram waits at one of the service's
+    /// sockets (`Demanded`); where they can't be opened or watched, at once.
+    AwaitDemand {
+        /// Which.
+        service: ServiceId,
+    },
+    /// No longer: after this nothing is told.
+    ForgetDemand {
+        /// Of which.
+        service: ServiceId,
+    },
     /// Start the foreground command. Answered by `ForegroundSpawned` or
     /// `ForegroundFailed`.
     SpawnForeground,

@@ -63,6 +63,12 @@ pub enum Event {
         /// Whether it was told; the text says why not.
         outcome: Result<(), String>,
     },
+    /// What [`crate::Action::AwaitDemand`] waits for: a connection or a
+    /// datagram is there for the service.
+    Demanded {
+        /// For which.
+        service: ServiceId,
+    },
     /// What the wall clock shows now: before [`Event::Boot`], and whenever it
     /// was set. Without it, our own time is taken for it.
     Clock {

@@ -53,7 +53,7 @@ impl Supervisor {
         let why = |why: &Why| matches!(why, Why::Asked);
         std::mem::discriminant(state).hash(hasher);
         match state {
-            State::Stopped | State::Waiting | State::Spawning => {}
+            State::Stopped | State::Waiting | State::Spawning | State::Listening => {}
             State::Live(live) => {
                 let stage: u8 = match live.stage {
                     Stage::Starting => 0,

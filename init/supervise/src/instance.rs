@@ -11,7 +11,7 @@ use holdall_protocol::{Millis, Signal};
 use crate::job::{Calendar, Times};
 use crate::probing::Schedule;
 use crate::restart::Restarts;
-use crate::state::State;
+use crate::state::{Stage, State};
 use crate::{Action, Note, ServiceId, Timestamp};
 
 /// What can happen to a service.
@@ -40,8 +40,10 @@ pub(crate) enum Input {
     Probed {
         outcome: Result<(), String>,
     },
-    /// A job is to run, whatever its schedule says.
+    /// It is to run, whatever its schedule says and though nobody connects.
     Now,
+    /// A connection or a datagram waits for it.
+    Demand,
     /// The wall clock was set; before, it was so.
     Clock {
         before: Calendar,
@@ -183,9 +185,33 @@ impl Instance {
         self.policy.kind != Kind::Daemon && exit.success()
     }
 
-    /// Whether the boot brings it up.
+    /// Whether the boot brings it up, be it only to wait for a connection.
     pub(crate) fn boots(&self) -> bool {
-        self.policy.start == Start::Boot && !self.retired
+        self.policy.start != Start::Manual && !self.retired
+    }
+
+    /// Whether it is started by the first connection.
+    pub(crate) fn on_demand(&self) -> bool {
+        self.policy.start == Start::OnDemand
+    }
+
+    /// Whether its sockets take connections that it will answer: it waits for
+    /// the first, or is on its way up for it. Who needs it can connect.
+    pub(crate) fn on_call(&self) -> bool {
+        let coming = match &self.state {
+            State::Listening | State::Waiting | State::Spawning => true,
+            State::Live(live) => live.stage == Stage::Starting,
+            State::Stopped
+            | State::Stopping { .. }
+            | State::Killing { .. }
+            | State::Unreaped { .. }
+            | State::Clearing { .. }
+            | State::Backoff { .. }
+            | State::Scheduled { .. }
+            | State::Exited { .. }
+            | State::Fatal { .. } => false,
+        };
+        coming && self.on_demand() && self.wanted && !self.anew
     }
 
     /// Takes over what the manifest says now, as far as a process that runs can

@@ -11,6 +11,7 @@ pub mod change;
 pub mod event;
 pub mod time;
 
+mod boot;
 mod command;
 mod ending;
 mod fingerprint;

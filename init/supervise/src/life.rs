@@ -174,6 +174,11 @@ impl Instance {
             Ending::Told(Why::Unhealthy { ready }) => return self.failed(turn, exit, ready),
             Ending::Itself { ready } => ready,
         };
+        if self.on_demand() && exit.success() {
+            self.restarts.reset();
+            let until = main.spawned + self.policy.backoff.initial;
+            return Next::Backoff { until };
+        }
         let stays = match (self.policy.kind, self.policy.restart) {
             (Kind::Oneshot | Kind::Job, Restart::Always | Restart::OnFailure | Restart::Never)
             | (Kind::Daemon, Restart::OnFailure) => exit.success(),
@@ -243,7 +248,7 @@ impl Instance {
         match next {
             Next::Anew => State::Waiting,
             Next::Scheduled => self.await_time(turn),
-            Next::Backoff { until } if until <= turn.now => State::Waiting,
+            Next::Backoff { until } if until <= turn.now => self.again(),
             Next::Backoff { until } => State::Backoff { until },
             Next::Exited { exit } => State::Exited { exit },
             Next::Fatal { exit } => State::Fatal { exit },

@@ -7,6 +7,7 @@ use crate::change::{Change, between};
 use crate::graph::Graph;
 use crate::instance::{Input, Instance};
 use crate::relation::{Outward, Relation, Tally};
+use crate::state::State;
 use crate::supervisor::{Phase, Supervisor};
 use crate::{Action, Note, ServiceId, Timestamp};
 
@@ -91,7 +92,7 @@ impl Supervisor {
             .iter()
             .position(|old| old.name == service.name);
         let slot = slot.and_then(|at| u32::try_from(at).ok()).map(ServiceId);
-        let boots = service.start == Start::Boot;
+        let boots = service.start != Start::Manual;
         let Some(id) = slot else {
             let id = ServiceId(u32::try_from(self.services.len()).ok()?);
             let instance = Instance::new(id, service, self.options.seed);
@@ -108,9 +109,11 @@ impl Supervisor {
         self.ids.insert(service.name.clone(), id);
         if std::mem::take(&mut instance.retired) {
             // What is still going, or how it ended, is that of the old one.
-            let input = match service.kind {
-                Kind::Job if !instance.state.occupied() => Input::Up,
-                Kind::Daemon | Kind::Oneshot | Kind::Job => Input::Anew,
+            let waits = service.kind == Kind::Job || instance.on_demand();
+            let input = if waits && !instance.state.occupied() {
+                Input::Up
+            } else {
+                Input::Anew
             };
             return boots.then_some((id, input));
         }
@@ -120,6 +123,14 @@ impl Supervisor {
         if (old.kind, service.kind) == (Kind::Job, Kind::Job) {
             let before = self.calendar;
             return Some((id, Input::Clock { before }));
+        }
+        if matches!(instance.state, State::Listening) {
+            // It has no process: there is nothing to start again.
+            let input = match service.start {
+                Start::Boot | Start::OnDemand => Input::Up,
+                Start::Manual => Input::Down,
+            };
+            return Some((id, input));
         }
         let again = matches!(change, Change::Restarted { .. }) && instance.wanted;
         again.then_some((id, Input::Anew))

@@ -46,7 +46,7 @@ impl Outward {
             Kind::Job => scheduled && instance.last_exit.is_some_and(Exit::success),
         };
         let ready = match instance.policy.kind {
-            Kind::Daemon => matches!(stage, Some(Stage::Ready { .. })),
+            Kind::Daemon => matches!(stage, Some(Stage::Ready { .. })) || instance.on_call(),
             Kind::Oneshot => done,
             // It does what it should: it runs, or waits for its time.
             Kind::Job => instance.wanted && !given_up,
@@ -54,7 +54,8 @@ impl Outward {
         let ended = exit.is_some() || given_up || matches!(instance.state, State::Waiting);
         let meant = !instance.retired && (instance.wanted || instance.boots());
         Self {
-            started: !leaving && (stage.is_some() || exit.is_some() || scheduled),
+            started: !leaving
+                && (stage.is_some() || exit.is_some() || scheduled || instance.on_call()),
             ready: !leaving && ready,
             done: !leaving && done,
             leaving,

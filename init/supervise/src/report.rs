@@ -118,6 +118,7 @@ impl Supervisor {
                 | Reported::Stopping
                 | Reported::Backoff
                 | Reported::Scheduled
+                | Reported::Listening
                 | Reported::Exited
                 | Reported::Stopped => {}
             }

@@ -44,11 +44,10 @@ impl Supervisor {
         match command {
             Command::Start => {
                 for id in targets.clone() {
-                    let input = match self.services.get(id.index()).map(|i| i.policy.kind) {
-                        Some(Kind::Job) => Input::Now,
-                        Some(Kind::Daemon | Kind::Oneshot) | None => Input::Up,
-                    };
-                    self.step(id, input);
+                    let instance = self.services.get(id.index());
+                    let waits = |i: &Instance| i.policy.kind == Kind::Job || i.on_demand();
+                    let now = instance.is_some_and(waits);
+                    self.step(id, if now { Input::Now } else { Input::Up });
                 }
                 self.bring_needs(&targets);
             }
@@ -66,6 +65,16 @@ impl Supervisor {
         }
         let closed = self.requests.close_if_met(serial);
         self.done(closed);
+    }
+
+    /// A connection waits for a service: it is started, and with it what it
+    /// needs.
+    pub(crate) fn demanded(&mut self, id: ServiceId) {
+        let instance = self.services.get(id.index());
+        if instance.is_some_and(|instance| matches!(instance.state, State::Listening)) {
+            self.step(id, Input::Demand);
+            self.bring_needs(&[id]);
+        }
     }
 
     /// Brings up what services need, as far as it does not come by itself: one
@@ -223,7 +232,7 @@ impl Supervisor {
         let name = self.name(instance.id);
         match &instance.state {
             State::Exited { exit } if instance.done(*exit) => Standing::Met,
-            State::Scheduled { .. } => match instance.last_exit {
+            State::Scheduled { .. } | State::Listening => match instance.last_exit {
                 Some(exit) if !exit.success() => {
                     Standing::Failed(format!("`{name}` ended ({exit})"))
                 }

@@ -1,6 +1,6 @@
 //! The states of a service that has no process: the rows of
-//! [`crate::service`]'s table for stopped, waiting, backoff, scheduled, exited
-//! and fatal.
+//! [`crate::service`]'s table for stopped, waiting, backoff, scheduled,
+//! listening, exited and fatal.
 
 use holdall_protocol::control::Exit;
 use holdall_protocol::manifest::Kind;
@@ -22,6 +22,7 @@ impl Instance {
                 self.times = Times::from(turn.now);
                 self.afresh()
             }
+            Input::Up if self.on_demand() => self.listening(),
             Input::Up | Input::Anew => self.afresh(),
             Input::Down
             | Input::Go
@@ -34,6 +35,7 @@ impl Instance {
             | Input::Cleared
             | Input::Probed { .. }
             | Input::Clock { .. }
+            | Input::Demand
             | Input::StopCommand { .. } => State::Stopped,
         }
     }
@@ -58,6 +60,7 @@ impl Instance {
             | Input::Probed { .. }
             | Input::Now
             | Input::Clock { .. }
+            | Input::Demand
             | Input::StopCommand { .. } => State::Waiting,
         }
     }
@@ -70,7 +73,8 @@ impl Instance {
     ) -> State {
         match input {
             Input::Timer if turn.now < until => State::Backoff { until },
-            Input::Timer => State::Waiting,
+            Input::Timer => self.again(),
+            Input::Up if self.on_demand() => self.listening(),
             Input::Up | Input::Anew | Input::Now => self.afresh(),
             Input::Down => State::Stopped,
             Input::Go
@@ -82,6 +86,7 @@ impl Instance {
             | Input::Cleared
             | Input::Probed { .. }
             | Input::Clock { .. }
+            | Input::Demand
             | Input::StopCommand { .. } => State::Backoff { until },
         }
     }
@@ -116,13 +121,38 @@ impl Instance {
             | Input::Exited { .. }
             | Input::Cleared
             | Input::Probed { .. }
+            | Input::Demand
             | Input::StopCommand { .. } => State::Scheduled { due },
+        }
+    }
+
+    /// One that starts on demand, between two runs.
+    pub(crate) fn in_listening(&mut self, input: &Input) -> State {
+        match input {
+            // Its failures count on: a connection is no new beginning.
+            Input::Demand => State::Waiting,
+            Input::Now | Input::Anew => self.afresh(),
+            Input::Up if !self.on_demand() => self.afresh(),
+            Input::Down => State::Stopped,
+            Input::Up
+            | Input::Go
+            | Input::Halt { .. }
+            | Input::Kill
+            | Input::Timer
+            | Input::Spawned { .. }
+            | Input::SpawnFailed { .. }
+            | Input::Exited { .. }
+            | Input::Cleared
+            | Input::Probed { .. }
+            | Input::Clock { .. }
+            | Input::StopCommand { .. } => State::Listening,
         }
     }
 
     pub(crate) fn in_exited(&mut self, exit: Exit, input: &Input) -> State {
         match input {
             Input::Anew | Input::Now => self.afresh(),
+            Input::Up if self.on_demand() => self.listening(),
             Input::Up if !self.done(exit) => self.afresh(),
             Input::Up
             | Input::Down
@@ -136,12 +166,14 @@ impl Instance {
             | Input::Cleared
             | Input::Probed { .. }
             | Input::Clock { .. }
+            | Input::Demand
             | Input::StopCommand { .. } => State::Exited { exit },
         }
     }
 
     pub(crate) fn in_fatal(&mut self, exit: Exit, input: &Input) -> State {
         match input {
+            Input::Up if self.on_demand() => self.listening(),
             Input::Up | Input::Anew | Input::Now => self.afresh(),
             Input::Down
             | Input::Go
@@ -154,8 +186,25 @@ impl Instance {
             | Input::Cleared
             | Input::Probed { .. }
             | Input::Clock { .. }
+            | Input::Demand
             | Input::StopCommand { .. } => State::Fatal { exit },
         }
+    }
+
+    /// What follows a wait that is over: a start, or a wait for the next
+    /// connection.
+    pub(crate) fn again(&self) -> State {
+        if self.on_demand() {
+            State::Listening
+        } else {
+            State::Waiting
+        }
+    }
+
+    /// A new beginning, with the first connection.
+    fn listening(&mut self) -> State {
+        self.restarts.reset();
+        State::Listening
     }
 
     /// A new beginning.

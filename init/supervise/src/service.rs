@@ -9,13 +9,15 @@
 //! shutdown, a new manifest), `go` (everything it depends on is as it must be),
 //! `halt`, `kill` (the supervisor), `timer`, `clock` (the wall clock was set),
 //! and the answers `spawned`, `spawn failed`, `exited`, `cleared`, `probed`,
-//! `stop command`. What a row does not name changes nothing there: it can
+//! `stop command`, `demand` (a connection waits for one that starts on
+//! demand). What a row does not name changes nothing there: it can
 //! only be a mistake of the shell or an answer that came too late.
 //!
 //! | state | event | becomes | and |
 //! |---|---|---|---|
 //! | stopped | up, anew | waiting | failures are forgotten |
 //! | | up, a job | scheduled | `@every` counts from now |
+//! | | up, on demand | listening | `AwaitDemand` |
 //! | | now | waiting | as anew |
 //! | waiting | go | spawning | `Spawn` |
 //! | | down | stopped | |
@@ -43,25 +45,35 @@
 //! | clearing(next) | cleared | *rest*(next) | |
 //! | | anew; up where next is a failure or the end of a daemon | clearing(anew) | failures are forgotten |
 //! | backoff(until) | timer, and it is until | waiting | |
+//! | | timer, and it is until, on demand | listening | `AwaitDemand` |
 //! | | up, anew, now | waiting | failures are forgotten |
+//! | | up, on demand | listening | as well |
 //! | | down | stopped | |
 //! | scheduled(due) | timer, and it is due | waiting | |
 //! | | now, anew | waiting | failures are forgotten |
 //! | | clock | scheduled(next) | times that it jumped over are told of |
 //! | | down | stopped | |
+//! | listening | demand, now, anew | waiting | `ForgetDemand`; so does up where it is no longer on demand |
+//! | | down | stopped | `ForgetDemand` |
 //! | exited | anew, now; up for a daemon | waiting | a done oneshot *is* up |
 //! | fatal | up, anew, now | waiting | failures are forgotten |
+//! | exited, fatal | up, on demand | listening | failures are forgotten |
 //!
 //! In every state with a process, `up`, `now` and `down` also change what is
 //! wanted.
 //!
 //! *rest*(next): wanted down: stopped. Wanted up: next; where that is anew:
 //! waiting; where it is a job's next time: scheduled, and the times that passed
-//! while it ran are told of.
+//! while it ran are told of; where it is a backoff that is over: waiting, on
+//! demand: listening.
 //!
 //! *verdict*, for a service that ended by itself, could not be spawned, or was
 //! stopped for being unhealthy:
 //! * a oneshot that ended with 0: exited;
+//! * on demand, a daemon that ended with 0: it waits for the next connection,
+//!   no sooner than the first wait of `backoff` after its start (backoff; no
+//!   failure), so that one which leaves its connection alone is not started
+//!   without pause;
 //! * a job that ended with 0, or that is not tried again before its next time:
 //!   scheduled;
 //! * not to be started again, by `restart`: a daemon that ended by itself:
@@ -99,9 +111,11 @@ impl Instance {
             | Input::Cleared
             | Input::Probed { .. }
             | Input::Clock { .. }
+            | Input::Demand
             | Input::StopCommand { .. } => {}
         }
         let (before, cause) = (self.state.reported(), Cause::from(&input));
+        let listened = matches!(self.state, State::Listening);
         self.state = match mem::replace(&mut self.state, State::Stopped) {
             State::Stopped => self.in_stopped(turn, &input),
             State::Waiting => self.in_waiting(turn, &input),
@@ -115,12 +129,19 @@ impl Instance {
             State::Clearing { next } => self.in_clearing(turn, next, &input),
             State::Backoff { until } => self.in_backoff(turn, until, &input),
             State::Scheduled { due } => self.in_scheduled(turn, due, &input),
+            State::Listening => self.in_listening(&input),
             State::Exited { exit } => self.in_exited(exit, &input),
             State::Fatal { exit } => self.in_fatal(exit, &input),
         };
         if self.state.reported() != before {
             self.entered = turn.now;
             turn.act(Action::Tell(self.told(turn.now, before, cause)));
+        }
+        let service = self.id;
+        match (listened, matches!(self.state, State::Listening)) {
+            (false, true) => turn.act(Action::AwaitDemand { service }),
+            (true, false) => turn.act(Action::ForgetDemand { service }),
+            (false, false) | (true, true) => {}
         }
     }
 
@@ -170,6 +191,7 @@ impl Instance {
             | Input::Probed { .. }
             | Input::Now
             | Input::Clock { .. }
+            | Input::Demand
             | Input::StopCommand { .. } => State::Spawning,
         }
     }
@@ -206,6 +228,7 @@ impl Instance {
             | Input::Cleared
             | Input::Now
             | Input::Clock { .. }
+            | Input::Demand
             | Input::StopCommand { .. } => State::Live(live),
         }
     }
@@ -263,6 +286,7 @@ impl Instance {
             | Input::Probed { .. }
             | Input::Now
             | Input::Clock { .. }
+            | Input::Demand
             | Input::StopCommand { outcome: Ok(()) } => State::Stopping { main, kill_at, why },
         }
     }
@@ -289,6 +313,7 @@ impl Instance {
             | Input::Probed { .. }
             | Input::Now
             | Input::Clock { .. }
+            | Input::Demand
             | Input::StopCommand { .. } => State::Killing { main, why },
         }
     }
@@ -315,6 +340,7 @@ impl Instance {
             | Input::Probed { .. }
             | Input::Now
             | Input::Clock { .. }
+            | Input::Demand
             | Input::StopCommand { .. } => State::Unreaped { main, why },
         }
     }
@@ -345,6 +371,7 @@ impl Instance {
             | Input::Probed { .. }
             | Input::Now
             | Input::Clock { .. }
+            | Input::Demand
             | Input::StopCommand { .. } => State::Clearing { next },
         }
     }

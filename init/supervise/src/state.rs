@@ -35,6 +35,8 @@ pub(crate) enum State {
     Backoff { until: Timestamp },
     /// A job that waits for its time; none where that never comes.
     Scheduled { due: Option<Timestamp> },
+    /// Started at the first connection to one of its sockets.
+    Listening,
     /// Ended by itself for good (a oneshot: done).
     Exited { exit: Exit },
     /// Given up.
@@ -138,7 +140,8 @@ impl State {
             | Self::Unreaped { .. }
             | Self::Clearing { .. }
             | Self::Backoff { .. }
-            | Self::Scheduled { .. } => None,
+            | Self::Scheduled { .. }
+            | Self::Listening => None,
         }
     }
 
@@ -155,6 +158,7 @@ impl State {
             | Self::Killing { .. }
             | Self::Unreaped { .. }
             | Self::Clearing { .. }
+            | Self::Listening
             | Self::Exited { .. }
             | Self::Fatal { .. } => None,
         }
@@ -173,6 +177,7 @@ impl State {
             | Self::Clearing { .. }
             | Self::Backoff { .. }
             | Self::Scheduled { .. }
+            | Self::Listening
             | Self::Exited { .. }
             | Self::Fatal { .. } => None,
         }
@@ -196,6 +201,7 @@ impl State {
             | Self::Clearing { .. }
             | Self::Backoff { .. }
             | Self::Scheduled { .. }
+            | Self::Listening
             | Self::Exited { .. }
             | Self::Fatal { .. } => None,
         }
@@ -213,6 +219,7 @@ impl State {
             | Self::Killing { .. }
             | Self::Unreaped { .. }
             | Self::Clearing { .. }
+            | Self::Listening
             | Self::Exited { .. }
             | Self::Fatal { .. } => None,
         }
@@ -235,6 +242,7 @@ impl State {
             | Self::Clearing { .. } => Reported::Stopping,
             Self::Backoff { .. } => Reported::Backoff,
             Self::Scheduled { .. } => Reported::Scheduled,
+            Self::Listening => Reported::Listening,
             Self::Exited { .. } => Reported::Exited,
             Self::Fatal { .. } => Reported::Fatal,
         }
@@ -257,6 +265,7 @@ pub(crate) fn word(state: Reported) -> &'static str {
         Reported::Stopping => "stopping",
         Reported::Backoff => "waiting to be started again",
         Reported::Scheduled => "waiting for its time",
+        Reported::Listening => "waiting for a connection",
         Reported::Exited => "exited",
         Reported::Fatal => "given up",
     }

@@ -146,6 +146,7 @@ impl Supervisor {
                 self.step(service, Input::StopCommand { outcome });
             }
             Event::ReloadEnded { service, outcome } => self.reloaded(service, outcome),
+            Event::Demanded { service } => self.demanded(service),
             Event::Clock { wall } => self.clock(wall),
             Event::ForegroundSpawned { pid: _ } => {
                 self.step_foreground(foreground::Input::Spawned);
@@ -194,41 +195,6 @@ impl Supervisor {
             Phase::Over => return None,
         };
         self.timers.next().into_iter().chain(deadline).min()
-    }
-
-    fn boot(&mut self) {
-        match self.phase {
-            Phase::New => self.phase = Phase::Running { booted: self.now },
-            Phase::Running { .. } | Phase::Stopping(_) | Phase::Over => return,
-        }
-        if !self.options.after_ready {
-            self.step_foreground(foreground::Input::Go);
-        }
-        let roots = self.services.iter().filter(|instance| instance.boots());
-        let roots: Vec<ServiceId> = roots.map(|instance| instance.id).collect();
-        let mut needed = vec![false; self.services.len()];
-        for id in self.graph.closure(&roots, Graph::needs) {
-            if let Some(needed) = needed.get_mut(id.index()) {
-                *needed = true;
-            }
-        }
-        for id in self.graph.order().to_vec() {
-            if needed.get(id.index()) == Some(&true) {
-                self.step(id, Input::Up);
-            }
-        }
-    }
-
-    /// The wall clock was set.
-    fn clock(&mut self, wall: u64) {
-        let calendar = Calendar::showing(wall, self.now);
-        let before = std::mem::replace(&mut self.calendar, calendar);
-        let scheduled = self.services.iter();
-        let scheduled = scheduled.filter(|i| matches!(i.state, State::Scheduled { .. }));
-        let scheduled: Vec<ServiceId> = scheduled.map(|instance| instance.id).collect();
-        for id in scheduled {
-            self.step(id, Input::Clock { before });
-        }
     }
 
     /// Lets something happen to one service.

@@ -35,6 +35,8 @@ pub(crate) enum Cause {
     Probed,
     /// A time came.
     Time,
+    /// Somebody connected.
+    Demanded,
     /// What it waited for has come about.
     Awaited,
 }
@@ -48,6 +50,7 @@ impl From<&Input> for Cause {
             Input::SpawnFailed { .. } => Self::NotSpawned,
             Input::Probed { .. } => Self::Probed,
             Input::Timer | Input::Clock { .. } => Self::Time,
+            Input::Demand => Self::Demanded,
             Input::Go | Input::Spawned { .. } | Input::Cleared | Input::StopCommand { .. } => {
                 Self::Awaited
             }
@@ -79,6 +82,7 @@ impl Instance {
                 said("its time has come")
             }
             (Reported::Waiting, Cause::Time) => said("its wait is over"),
+            (Reported::Waiting, Cause::Demanded) => said("somebody connects"),
             (Reported::Waiting, _) if from == Reported::Stopping => said("it is started anew"),
             (Reported::Ready, _) if from == Reported::Unhealthy => said("it is healthy again"),
             (Reported::Stopping, Cause::Exited) => said("its main process ended"),
@@ -110,6 +114,7 @@ impl Instance {
                 | Reported::Waiting
                 | Reported::Starting
                 | Reported::Ready
+                | Reported::Listening
                 | Reported::Exited,
                 _,
             ) => None,

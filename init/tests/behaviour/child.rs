@@ -25,14 +25,26 @@ fn audit(setup: Setup) -> String {
 #[test]
 fn a_service_starts_clean_whatever_init_inherited() {
     let config = AUDIT.replace("PROGRAM", &crate::world::program("audit.py"));
-    let clean = audit(Setup::new(&config));
+    // What bash puts into the environment is not what is looked at.
+    let plain = |setup: Setup| {
+        let mark = format!("HOLDALL_TEST={}", setup.dir.path().display());
+        setup.by(&[
+            "env",
+            "-i",
+            &mark,
+            "COLOUR=red",
+            "LISTEN_FDS=1",
+            "NOTIFY_SOCKET=/none",
+        ])
+    };
+    let clean = audit(plain(Setup::new(&config)));
     let dirty = "trap '' INT PIPE HUP CHLD XFSZ; exec 7</dev/null 8>&1; umask 077; exec \"$@\"";
     let blocked = crate::world::program("blocked.py");
     for pid1 in [false, true] {
         let setup =
             Setup::new(&config).by(&["bash", "-c", dirty, "bash", "/usr/bin/python3", &blocked]);
         let setup = if pid1 { setup.own_namespace() } else { setup };
-        let found = audit(setup);
+        let found = audit(plain(setup));
         assert_eq!(found, clean);
     }
     for expected in [
@@ -40,15 +52,34 @@ fn a_service_starts_clean_whatever_init_inherited() {
         "ignored 0000000000000000",
         "descriptors 0=/dev/null 1=pipe 2=pipe",
         "leads its session and group: True True",
+        "pending 0000000000000000 0000000000000000",
+        "has no terminal",
         "umask 022",
         "directory /",
+        "policy 0",
         "soft locks limit is set: True",
-        "HOLDALL_SERVICE=audit",
+        "variable COLOUR=red\nvariable HOLDALL_SERVICE=audit\nvariable HOME=/root\nvariable PATH=",
         "NOTIFY_SOCKET=None",
         "LISTEN_FDS=None",
     ] {
         assert!(clean.contains(expected), "{expected:?} in\n{clean}");
     }
+}
+
+#[test]
+fn a_limit_or_a_niceness_that_the_box_was_given_is_its_services_too() {
+    let config = AUDIT.replace("PROGRAM", &crate::world::program("audit.py"));
+    let given = "ulimit -Sn 300; ulimit -Hn 400; ulimit -c 0; exec nice -n 3 \"$@\"";
+    let found = audit(Setup::new(&config).by(&["bash", "-c", given, "bash"]));
+    assert!(
+        found.contains("limit Max open files 300 400 files"),
+        "{found}"
+    );
+    assert!(
+        found.contains("limit Max core file size 0 0 bytes"),
+        "{found}"
+    );
+    assert!(found.contains("\nnice 3\n"), "{found}");
 }
 
 #[test]

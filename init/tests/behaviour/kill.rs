@@ -127,14 +127,61 @@ fn where_init_may_make_cgroups_each_service_has_its_own_and_it_is_removed_at_the
         .own_namespace()
         .start();
     init.wait_for("escaped 2");
-    let own = group.0.join("service.app");
+    let folder = fs::read_dir(&group.0).expect("it is there").flatten();
+    let mut folder = folder.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let folder = folder.next().expect("the folder of this init").path();
+    let own = folder.join("service.app");
     let inside = fs::read_to_string(own.join("cgroup.procs")).expect("the service's own");
     assert_eq!(inside.lines().count(), 3, "{inside}");
     init.ask_ok(&["stop", "app"]);
     let inside = fs::read_to_string(own.join("cgroup.procs")).expect("the service's own");
     assert_eq!(inside, "");
     assert_eq!(init.stop(), Some(0));
-    assert!(!own.exists());
+    assert!(!own.exists() && !folder.exists());
+}
+
+#[test]
+fn two_inits_in_one_cgroup_end_only_their_own() {
+    let root = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(PathBuf::from);
+    let mut root = root.into_iter();
+    let root = root.find(|root| root.join("cgroup.procs").exists());
+    let root = root.expect("a version 2 hierarchy");
+    let path = root.join(format!("holdall-init-two-{}", std::process::id()));
+    fs::create_dir(&path).expect("root may make a cgroup");
+    let group = Group(path);
+    let join = format!(
+        "echo $$ > {}/cgroup.procs && exec \"$@\"",
+        group.0.display()
+    );
+    let start = || {
+        let setup = Setup::new("[service.app]\ncommand = \"sleep 1000\"\n");
+        setup.by(&["sh", "-c", &join, "sh"]).own_namespace().start()
+    };
+    let (mut one, mut two) = (start(), start());
+    one.wait_for("ready after");
+    two.wait_for("ready after");
+    let pid = two.pid_of("app");
+    assert_eq!(one.stop(), Some(0));
+    assert_eq!(two.status().services.first().map(|s| s.restarts), Some(0));
+    assert_eq!(two.pid_of("app"), pid, "it is not touched");
+    assert_eq!(two.stop(), Some(0));
+}
+
+#[test]
+fn a_child_that_ignores_term_or_is_stopped_is_gone_after_stop() {
+    let script = "(trap '' TERM; sleep 1001 & while :; do wait; done) & \
+                  (kill -STOP $(sh -c 'echo $PPID'); sleep 1002) & \
+                  trap '' TERM; echo runs; while :; do wait; done";
+    let config = format!(
+        "[service.app]\ncommand = [\"bash\", \"-c\", \"{script}\"]\nstop = {{ timeout = \"50ms\" }}\n"
+    );
+    let mut init = Setup::new(&config).start();
+    init.wait_for("| runs");
+    assert!(processes_running(&init, "sleep") + processes_running(&init, "bash") > 2);
+    init.ask_ok(&["stop", "app"]);
+    assert_eq!(processes_running(&init, "sleep"), 0);
+    assert_eq!(processes_running(&init, "bash"), 0);
+    assert_eq!(init.stop(), Some(0));
 }
 
 #[test]

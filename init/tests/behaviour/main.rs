@@ -3,14 +3,17 @@
 
 mod boot;
 mod browser;
+mod cgroups;
 mod child;
 mod control;
 mod crowd;
+mod demand;
 mod edges;
 mod events;
 mod exec;
 mod foreground;
 mod given;
+mod handed;
 mod health;
 mod interfaces;
 mod job;

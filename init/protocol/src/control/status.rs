@@ -77,6 +77,8 @@ pub enum State {
     Backoff,
     /// A job that waits for its time.
     Scheduled,
+    /// Started at the first connection to one of its sockets.
+    Listening,
     /// Ended by itself and stays so (a oneshot: done).
     Exited,
     /// Given up.
@@ -85,7 +87,7 @@ pub enum State {
 
 impl State {
     /// Every state, in the order of a life.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Stopped,
         Self::Waiting,
         Self::Starting,
@@ -94,6 +96,7 @@ impl State {
         Self::Stopping,
         Self::Backoff,
         Self::Scheduled,
+        Self::Listening,
         Self::Exited,
         Self::Fatal,
     ];
@@ -110,6 +113,7 @@ impl State {
             Self::Stopping => "stopping",
             Self::Backoff => "backoff",
             Self::Scheduled => "scheduled",
+            Self::Listening => "listening",
             Self::Exited => "exited",
             Self::Fatal => "fatal",
         }

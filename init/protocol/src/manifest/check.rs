@@ -1,7 +1,7 @@
 //! What is checked across services: dependencies, profiles, sockets and ports.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::ops::Range;
 
 use super::parse::Draft;
@@ -125,15 +125,21 @@ fn absent(service: &Service, target: &Service) -> Option<String> {
     missing.map(|profile| format!("under profile `{profile}`"))
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Family {
+    V4,
+    V6,
+}
+
 /// What two services can't both have.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Claim<'t> {
-    /// A port of every address.
-    Wildcard(Protocol, u16),
+    /// A port of every address of a family.
+    Wildcard(Protocol, u16, Family),
     /// A port of one address.
     Address(Protocol, u16, IpAddr),
-    /// A port, of whatever address: what a wildcard clashes with.
-    Somewhere(Protocol, u16),
+    /// A port, of whatever address: what a wildcard of its family clashes with.
+    Somewhere(Protocol, u16, Family),
     /// A path.
     Path(&'t str),
     /// A name in LISTEN_FDNAMES.
@@ -213,14 +219,13 @@ impl<'t> Claims<'t> {
             verb: "listens on",
         };
         for listen in &service.listen {
-            let ip = |address: &SocketAddr| Some(address.ip()).filter(|ip| !ip.is_unspecified());
             let _first = match &listen.address {
                 ListenAddress::Unix(path) => self.claim_one(holder, Claim::Path(path)),
                 ListenAddress::Port(port) | ListenAddress::UdpPort(port) => {
                     self.port(holder, Protocol::Tcp, *port, None)
                 }
                 ListenAddress::Tcp(address) | ListenAddress::Udp(address) => {
-                    self.port(holder, Protocol::Tcp, address.port(), ip(address))
+                    self.port(holder, Protocol::Tcp, address.port(), Some(address.ip()))
                 }
             };
         }
@@ -233,13 +238,26 @@ impl<'t> Claims<'t> {
         port: u16,
         ip: Option<IpAddr>,
     ) -> Result<(), Holder<'t>> {
-        let wildcard = Claim::Wildcard(protocol, port);
-        let somewhere = Claim::Somewhere(protocol, port);
-        match ip {
-            None => self.claim(holder, &[wildcard, somewhere.clone()], &[somewhere]),
+        let families: &[Family] = match ip {
+            None => &[Family::V4, Family::V6],
+            Some(IpAddr::V4(_)) => &[Family::V4],
+            Some(IpAddr::V6(_)) => &[Family::V6],
+        };
+        let of = |claim: fn(Protocol, u16, Family) -> Claim<'t>| {
+            let claims = families.iter().map(|family| claim(protocol, port, *family));
+            claims.collect::<Vec<_>>()
+        };
+        let (mut wildcards, mut somewhere) = (of(Claim::Wildcard), of(Claim::Somewhere));
+        match ip.filter(|ip| !ip.is_unspecified()) {
+            None => {
+                wildcards.extend_from_slice(&somewhere);
+                self.claim(holder, &wildcards, &somewhere)
+            }
             Some(ip) => {
                 let exact = Claim::Address(protocol, port, ip);
-                self.claim(holder, &[exact.clone(), somewhere], &[wildcard, exact])
+                somewhere.push(exact.clone());
+                wildcards.push(exact);
+                self.claim(holder, &somewhere, &wildcards)
             }
         }
     }
@@ -269,7 +287,6 @@ fn sockets(draft: &Draft<'_>, problems: &mut Problems) {
                     "give each socket of the box its own name",
                 );
             }
-            let any = |address: &SocketAddr| Some(address.ip()).filter(|ip| !ip.is_unspecified());
             let (protocol, port, ip) = match &listen.address {
                 ListenAddress::Unix(path) => {
                     let claim = Claim::Path(path);
@@ -279,8 +296,8 @@ fn sockets(draft: &Draft<'_>, problems: &mut Problems) {
                 }
                 ListenAddress::Port(port) => (Protocol::Tcp, *port, None),
                 ListenAddress::UdpPort(port) => (Protocol::Udp, *port, None),
-                ListenAddress::Tcp(address) => (Protocol::Tcp, address.port(), any(address)),
-                ListenAddress::Udp(address) => (Protocol::Udp, address.port(), any(address)),
+                ListenAddress::Tcp(address) => (Protocol::Tcp, address.port(), Some(address.ip())),
+                ListenAddress::Udp(address) => (Protocol::Udp, address.port(), Some(address.ip())),
             };
             let what = format!("port {port}/{protocol}");
             let claimed = claims.port(holder, protocol, port, ip);

@@ -32,6 +32,11 @@ fn read_start(table: &mut Table<'_>, service: &mut Service, problems: &mut Probl
                 "a service can start on demand only if it has sockets to wait at",
                 "add listen = [\"http=8000\"], or write \"manual\"",
             ),
+            Some(Start::OnDemand) if service.kind != Kind::Daemon => problems.add_help(
+                value.span(),
+                "only a daemon can start on demand",
+                "leave it out: a oneshot is done when it ends, and a job has its schedule",
+            ),
             Some(start) => service.start = start,
             None => {}
         }
@@ -40,13 +45,19 @@ fn read_start(table: &mut Table<'_>, service: &mut Service, problems: &mut Probl
         service.ready = ready::read(&value, problems).or(service.ready.take());
         only_for_daemons(&value, service.kind, problems);
         if let Some(Dialect::Fd(fd)) = service.ready.as_ref().map(|ready| &ready.by)
-            && usize::try_from(*fd).is_ok_and(|fd| fd < 3 + service.listen.len())
+            && usize::try_from(*fd).is_ok_and(|fd| fd < 3 + handed(service))
         {
-            let taken = 2 + service.listen.len();
+            let taken = 2 + handed(service);
             let message = format!("descriptors 3 to {taken} are those of `listen`");
             problems.add_help(value.span(), message, format!("write fd = {}", taken + 1));
         }
     }
+}
+
+/// How many descriptors its sockets take: with `handoff` each may come from
+/// the outside too.
+fn handed(service: &Service) -> usize {
+    service.listen.len() * if service.handoff { 2 } else { 1 }
 }
 
 fn read_health(table: &mut Table<'_>, service: &mut Service, problems: &mut Problems) {

@@ -38,6 +38,7 @@ impl InitSettings {
             backlog: None,
             mode: None,
             owner: None,
+            reuse_port: false,
         }];
         service.essential = false;
         service.give_up = GiveUp {

@@ -41,7 +41,7 @@ impl Manifest {
         let document = decode::parse(text)?;
         let mut problems = Problems::default();
         if reader != Reader::Design {
-            unbuilt::refuse(&document.root(), &mut problems);
+            unbuilt::refuse(&document.root(), reader, &mut problems);
         }
         let draft = Draft::read(document.root(), reader, &mut problems);
         check::all(&draft, &mut problems);

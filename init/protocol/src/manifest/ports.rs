@@ -23,6 +23,8 @@ pub struct Listen {
     pub mode: Option<u32>,
     /// A unix socket's owner, `user` or `user:group`; init's own where none.
     pub owner: Option<String>,
+    /// `reuse_port`: others may open the same port beside it (SO_REUSEPORT).
+    pub reuse_port: bool,
 }
 
 /// Where a socket listens, inside the box.
@@ -91,8 +93,8 @@ const RESERVED: &str = "holdall-";
 
 const FORM: &str = "write \"http=8000\", \"http=127.0.0.1:8000\" or \"api=/run/api.sock\"";
 
-/// Reads one entry of `listen`: a string, or `{ name, at, backlog, mode, owner
-/// }`.
+/// Reads one entry of `listen`: a string, or `{ name, at, backlog, mode, owner,
+/// reuse_port }`.
 pub(super) fn listen(value: &Value<'_>, problems: &mut Problems) -> Option<Listen> {
     if value.as_integer().is_some() {
         problems.add_help(value.span(), "`listen` must name its sockets", FORM);
@@ -117,6 +119,10 @@ pub(super) fn listen(value: &Value<'_>, problems: &mut Problems) -> Option<Liste
     let owner = owner_value
         .as_ref()
         .and_then(|value| owner(value, problems));
+    let reuse_value = table.take("reuse_port");
+    let reuse_port = reuse_value
+        .as_ref()
+        .and_then(|value| value.boolean(problems));
     table.finish(&[], problems);
     let (name, at) = (name?.string(problems)?, at?);
     let place = match at.as_integer() {
@@ -129,7 +135,12 @@ pub(super) fn listen(value: &Value<'_>, problems: &mut Problems) -> Option<Liste
         let message = format!("`{}` is for a unix socket: a port has none", value.key());
         problems.add(value.key_span(), message);
     }
+    if let (Some(true), true, Some(value)) = (reuse_port, of_file, &reuse_value) {
+        let message = "`reuse_port` is for a port: a path belongs to one socket";
+        problems.add(value.key_span(), message);
+    }
     (listen.backlog, listen.mode, listen.owner) = (backlog, mode, owner);
+    listen.reuse_port = reuse_port.unwrap_or(false);
     Some(listen)
 }
 
@@ -155,6 +166,7 @@ fn socket(value: &Value<'_>, name: &str, place: &str, problems: &mut Problems) -
         backlog: None,
         mode: None,
         owner: None,
+        reuse_port: false,
     })
 }
 
@@ -202,6 +214,7 @@ pub(super) fn write_listen(listen: &Listen) -> String {
         backlog,
         mode,
         owner,
+        reuse_port,
     } = listen;
     let mut more = String::new();
     if let Some(backlog) = backlog {
@@ -212,6 +225,9 @@ pub(super) fn write_listen(listen: &Listen) -> String {
     }
     if let Some(owner) = owner {
         more.push_str(&format!(", owner = {}", quoted(owner)));
+    }
+    if *reuse_port {
+        more.push_str(", reuse_port = true");
     }
     if more.is_empty() {
         return quoted(format!("{name}={address}"));

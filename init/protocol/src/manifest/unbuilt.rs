@@ -2,37 +2,33 @@
 //! yet. They are refused by name, never ignored. **Whoever builds one takes its
 //! line out here**; nothing else is to be done about it in this crate.
 
+use super::parse::Reader;
 use crate::decode::{Problems, Table, Value};
 
 /// Below the file's own table: keys and, behind `=`, the word of a value (`*`
 /// before it: what it ends with). `*` is any key, and what is said of a service
 /// holds below a profile too.
 const UNBUILT: &[&str] = &[
-    "service.*.handoff",
     "service.*.health.file",
     "service.*.health.http.headers",
     "service.*.health.http.status",
     "service.*.health.http.unix",
     "service.*.health.successes",
-    "service.*.limits.cpu",
-    "service.*.limits.memory",
-    "service.*.limits.pids",
-    "service.*.listen.backlog",
-    "service.*.listen.mode",
-    "service.*.listen.owner",
-    "service.*.listen=*/udp",
-    "service.*.listen.at=*/udp",
     "service.*.ready",
-    "service.*.start=on-demand",
     "service.*.watchdog",
 ];
+
+/// Works where sockets come in by LISTEN_FDS, but `holdall run` hands none over
+/// yet: an image that counts on it is not built.
+const HANDOFF: &str = "service.*.handoff";
 
 /// Keys of the design that this crate does not even read.
 pub(super) const UNREAD: &[&str] = &["secrets"];
 
 /// Refuses what is in the file and not built.
-pub(super) fn refuse(root: &Table<'_>, problems: &mut Problems) {
-    for pattern in UNBUILT {
+pub(super) fn refuse(root: &Table<'_>, reader: Reader, problems: &mut Problems) {
+    let for_images = (reader == Reader::Builder).then_some(&HANDOFF);
+    for pattern in UNBUILT.iter().chain(for_images) {
         let (path, word) = match pattern.split_once('=') {
             Some((path, word)) => (path, Some(word)),
             None => (*pattern, None),

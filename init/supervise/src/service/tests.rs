@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use holdall_protocol::Millis;
 use holdall_protocol::control::Exit;
 use holdall_protocol::manifest::{
-    Backoff, GiveUp, Health, Kind, OnUnhealthy, Probe, Restart, Schedule, Service,
+    Backoff, GiveUp, Health, Kind, OnUnhealthy, Probe, Restart, Schedule, Service, Start,
 };
 
 use crate::instance::{Input, Instance, Turn};
@@ -15,7 +15,7 @@ use crate::state::{Live, Stage, State};
 use crate::{ServiceId, Timestamp};
 
 /// In the order of the tables.
-const STATES: [&str; 14] = [
+const STATES: [&str; 15] = [
     "stopped",
     "waiting",
     "spawning",
@@ -28,17 +28,19 @@ const STATES: [&str; 14] = [
     "clearing",
     "backoff",
     "scheduled",
+    "listening",
     "exited",
     "fatal",
 ];
 
 /// Where a service is once no process of it is left: what *rest* and *verdict*
 /// stand for.
-const AT_REST: [&str; 6] = [
+const AT_REST: [&str; 7] = [
     "stopped",
     "waiting",
     "backoff",
     "scheduled",
+    "listening",
     "exited",
     "fatal",
 ];
@@ -59,6 +61,7 @@ fn name(state: &State) -> &'static str {
         State::Clearing { .. } => "clearing",
         State::Backoff { .. } => "backoff",
         State::Scheduled { .. } => "scheduled",
+        State::Listening => "listening",
         State::Exited { .. } => "exited",
         State::Fatal { .. } => "fatal",
     }
@@ -110,6 +113,7 @@ events! {
         Input::StopCommand { outcome: Ok(()) },
         Input::StopCommand { outcome: Err(String::new()) }
     ],
+    Input::Demand => "demand": [Input::Demand],
 }
 
 /// In the order of the tables.
@@ -155,6 +159,11 @@ fn services() -> Vec<Service> {
                         service.stop.timeout = timeout;
                         service.schedule =
                             (kind == Kind::Job).then_some(Schedule::Every(Millis(10_000)));
+                        if kind == Kind::Daemon {
+                            let mut on_demand = service.clone();
+                            on_demand.start = Start::OnDemand;
+                            services.push(on_demand);
+                        }
                         services.push(service);
                     }
                 }

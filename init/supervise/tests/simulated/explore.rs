@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use holdall_protocol::control::{Exit, State};
-use holdall_protocol::manifest::{Backoff, GiveUp, Kind, Restart};
+use holdall_protocol::manifest::{Backoff, GiveUp, Kind, Restart, Start};
 use holdall_protocol::{Manifest, Millis, Signal};
 use holdall_supervise::{Action, Command, Event, Note, Options, ServiceId, Supervisor, Timestamp};
 
@@ -20,6 +20,8 @@ struct Truth {
     dirty: bool,
     /// `KillAll` is not answered.
     killing: bool,
+    /// Connections are awaited.
+    awaited: bool,
 }
 
 /// A box and the truth about it.
@@ -42,6 +44,7 @@ enum Step {
     Ends(usize, u8),
     Killed(usize),
     Cleared(usize),
+    Connects(usize),
     Ask(Command, usize),
     /// The other of two manifests.
     Reconfigure,
@@ -77,6 +80,9 @@ impl Explorer<'_> {
                 (true, true) => steps.extend([Step::Killed(at), Step::Cleared(at)]),
                 (false, true) => steps.push(Step::Cleared(at)),
                 (false, false) => {}
+            }
+            if truth.awaited {
+                steps.push(Step::Connects(at));
             }
             if self.outside.commands && of.stops == 0 {
                 let commands = [Command::Start, Command::Stop, Command::Restart];
@@ -139,6 +145,9 @@ impl Explorer<'_> {
                     service: service(at),
                 }
             }
+            Step::Connects(at) => Event::Demanded {
+                service: service(at),
+            },
             Step::Ask(command, at) => {
                 let name = next
                     .supervisor
@@ -242,13 +251,25 @@ impl Box {
                     assert!(!truth.killing, "killed twice");
                     truth.killing = true;
                 }
+                Action::AwaitDemand { service } => {
+                    let truth = &mut self.truth[service.index()];
+                    let runs = truth.asked || truth.alive || truth.dirty;
+                    assert!(!truth.awaited && !runs, "it is up");
+                    truth.awaited = true;
+                }
+                Action::ForgetDemand { service } => {
+                    let truth = &mut self.truth[service.index()];
+                    assert!(truth.awaited, "nobody waits");
+                    truth.awaited = false;
+                }
                 Action::Note(Note::Stopping) => self.stopping = true,
                 Action::Note(Note::LeftBehind { service }) => {
                     let at = service.expect("there is no foreground").index();
                     self.truth[at] = Truth::default();
                 }
                 Action::Exit { .. } => {
-                    let left = self.truth.iter().any(|t| t.asked || t.alive || t.dirty);
+                    let left = |t: &Truth| t.asked || t.alive || t.dirty || t.awaited;
+                    let left = self.truth.iter().any(left);
                     assert!(!left, "a process is left alive");
                     self.over = true;
                 }
@@ -275,7 +296,17 @@ impl Box {
         for need in &definition.depends_on {
             let on = status.services.iter().find(|s| s.name == need.service);
             let on = on.map(|on| on.state);
-            let met = matches!(on, Some(State::Ready | State::Exited));
+            let needed = |id: &ServiceId| {
+                let other = self.supervisor.service(*id).expect("a slot");
+                other.name == need.service && other.start == Start::OnDemand
+            };
+            let slots = (0_u32..).map(ServiceId).take(self.truth.len());
+            let on_call = matches!(
+                on,
+                Some(State::Listening | State::Waiting | State::Starting)
+            );
+            let met = matches!(on, Some(State::Ready | State::Exited))
+                || (on_call && slots.filter(needed).count() == 1);
             assert!(met, "spawned while {} is {on:?}", need.service);
         }
         self.truth[service.index()].asked = true;
@@ -367,6 +398,23 @@ fn an_essential_service_and_a_oneshot_keep_every_promise_in_every_state() {
         &pair,
         CLIENTS,
     );
+}
+
+#[test]
+fn services_that_start_on_demand_keep_every_promise_in_every_state() {
+    let mut pair = small(&[("db", &[]), ("web", &["db"])]);
+    pair.services[1].start = Start::OnDemand;
+    explore(
+        "on demand, with what it needs, a client",
+        &pair,
+        &pair,
+        CLIENTS,
+    );
+    pair.services[0].start = Start::OnDemand;
+    explore("both on demand, a client", &pair, &pair, CLIENTS);
+    let mut other = pair.clone();
+    other.services[1].start = Start::Boot;
+    explore("on demand, or with the boot", &pair, &other, RELOADS);
 }
 
 #[test]

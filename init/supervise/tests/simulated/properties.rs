@@ -90,7 +90,8 @@ prop_compose! {
     fn services()(
         kind in prop_oneof![5 => Just(Kind::Daemon), 2 => Just(Kind::Oneshot), 1 => Just(Kind::Job)],
         schedule in schedules(),
-        (manual, stop_command, reloads) in (prop::bool::weighted(0.1), any::<bool>(), any::<bool>()),
+        start in prop_oneof![8 => Just(Start::Boot), 1 => Just(Start::Manual), 2 => Just(Start::OnDemand)],
+        (stop_command, reloads) in (any::<bool>(), any::<bool>()),
         health in prop::option::of(healths()),
         restart in prop_oneof![Just(Restart::Always), Just(Restart::OnFailure), Just(Restart::Never)],
         backoff in (spans(), spans()),
@@ -109,7 +110,9 @@ prop_compose! {
         let command = stop_command.then(|| vec!["quit".to_owned()]);
         service.stop = Stop { signal: Signal::TERM, timeout: stop, command };
         service.schedule = Some(schedule).filter(|_| kind == Kind::Job);
-        service.start = if manual { Start::Manual } else { Start::Boot };
+        // The manifest refuses it of what runs to its end.
+        let may = kind == Kind::Daemon || start != Start::OnDemand;
+        service.start = if may { start } else { Start::Boot };
         service.reload = reloads.then_some(Reload::Signal(Signal::HUP));
         service
     }
@@ -147,6 +150,8 @@ enum Deed {
     Ask(Command, Vec<usize>),
     Abandon(u64),
     Kill(usize),
+    /// Somebody connects.
+    Connect(usize),
     /// A new manifest: this much of the first one, with one change.
     Change(usize, usize, u8),
     /// The wall clock is set.
@@ -168,6 +173,8 @@ fn changed(manifest: &Manifest, keep: usize, at: usize, how: u8) -> Manifest {
             4 => service.health = None,
             5 => service.stop.timeout = Millis(1),
             6 => service.start = Start::Manual,
+            7 if service.kind == Kind::Daemon => service.start = Start::OnDemand,
+            8 => service.start = Start::Boot,
             _ => {}
         }
         if service.kind != Kind::Job {
@@ -189,7 +196,8 @@ fn deeds() -> impl Strategy<Value = Deed> {
             .prop_map(|(command, services)| Deed::Ask(command, services)),
         1 => (0_u64..10).prop_map(Deed::Abandon),
         4 => (0_usize..8).prop_map(Deed::Kill),
-        3 => (0_usize..8, 0_usize..7, 0_u8..9)
+        4 => (0_usize..8).prop_map(Deed::Connect),
+        3 => (0_usize..8, 0_usize..7, 0_u8..11)
             .prop_map(|(keep, at, how)| Deed::Change(keep, at, how)),
         1 => (0_u64..10_000_000).prop_map(Deed::Clock),
         1 => Just(Deed::Shutdown),
@@ -232,6 +240,13 @@ fn live(
                 let name = format!("s{at}");
                 if *at < count && world.alive(&name) {
                     world.kill(&name, Signal::KILL);
+                }
+            }
+            Deed::Connect(at) => {
+                let name = format!("s{at}");
+                if *at < count && world.awaited(&name) {
+                    world.connect(&name);
+                    assert!(!world.awaited(&name), "who connected is answered");
                 }
             }
             Deed::Change(keep, at, how) => {
@@ -410,6 +425,7 @@ fn nonsense() -> impl Strategy<Value = Event> {
             services: names.iter().map(|name| name.parse().expect("a name")).collect(),
         }),
         1 => (0_u64..20).prop_map(|request| Event::Abandoned { request }),
+        4 => services().prop_map(|service| Event::Demanded { service }),
     ]
 }
 

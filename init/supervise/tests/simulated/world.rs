@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdall_protocol::control::{Exit, State};
-use holdall_protocol::manifest::{Condition, Kind, Service};
+use holdall_protocol::manifest::{Condition, Kind, Service, Start};
 use holdall_protocol::{Manifest, Millis, ServiceName, Signal};
 use holdall_supervise::{
     Action, Change, Changed, Command, Event, Note, Options, Refusal, ServiceId, Supervisor,
@@ -91,6 +91,8 @@ struct Child {
     /// Processes may be left.
     dirty: bool,
     clearing: bool,
+    /// Init waits for somebody to connect.
+    awaited: bool,
     probing: bool,
     /// In this life its stop command was run: it is told to end.
     told: bool,
@@ -295,6 +297,18 @@ impl World {
         self.run_for(0);
     }
 
+    /// Whether init waits for somebody to connect to a service.
+    pub(crate) fn awaited(&self, name: &str) -> bool {
+        self.children[self.child(name)].awaited
+    }
+
+    /// Somebody connects to a service for which init waits for that.
+    pub(crate) fn connect(&mut self, name: &str) {
+        assert!(self.awaited(name), "nobody waits for connections to {name}");
+        let service = self.id(name);
+        self.tell(Event::Demanded { service });
+    }
+
     pub(crate) fn program(&mut self, name: &str) -> &mut Program {
         let child = self.child(name);
         &mut self.programs[child]
@@ -456,7 +470,7 @@ impl World {
             self.said.push((self.now, action.clone()));
             self.perform(action);
         }
-        let limit = 6 * self.children.len() + self.replies.len() + 8;
+        let limit = 8 * self.children.len() + self.replies.len() + 8;
         assert!(count <= limit, "a storm of {count} actions");
         if self.services.len() <= FEW {
             self.compare_told();
@@ -516,6 +530,17 @@ impl World {
                 assert!(self.children[at].alive, "{at} is reloaded and not alive");
                 self.later(1, at, 0, What::Reloaded);
             }
+            Action::AwaitDemand { service } => {
+                let child = &mut self.children[service.index()];
+                assert!(!child.awaited, "awaited twice");
+                assert!(!child.alive && !child.asked && !child.dirty, "it runs");
+                child.awaited = true;
+            }
+            Action::ForgetDemand { service } => {
+                let child = &mut self.children[service.index()];
+                assert!(child.awaited, "nobody waits");
+                child.awaited = false;
+            }
             Action::SignalForeground { .. } => self.signal(foreground),
             Action::KillAll { service } => self.kill_all(service.index()),
             Action::KillForeground => self.kill_all(foreground),
@@ -559,23 +584,28 @@ impl World {
             .flat_map(|s| &s.depends_on)
         {
             let on = self.status(dependency.service.as_str()).state;
-            let kind = self.services[self.child(dependency.service.as_str())].kind;
-            let met = match (dependency.condition, kind) {
-                (Condition::Started, _) => {
-                    matches!(
-                        on,
-                        State::Starting
-                            | State::Ready
-                            | State::Unhealthy
-                            | State::Exited
-                            | State::Scheduled
-                    )
-                }
-                (Condition::Ready, Kind::Daemon) => on == State::Ready,
-                (Condition::Ready, Kind::Job) => !matches!(on, State::Stopped | State::Fatal),
-                (Condition::Done, Kind::Job) => on == State::Scheduled,
-                (Condition::Ready, Kind::Oneshot) | (Condition::Done, _) => on == State::Exited,
-            };
+            let needed = &self.services[self.child(dependency.service.as_str())];
+            // Its socket takes connections before it runs.
+            let on_call = needed.start == Start::OnDemand
+                && matches!(on, State::Listening | State::Waiting | State::Starting);
+            let kind = needed.kind;
+            let met = on_call
+                || match (dependency.condition, kind) {
+                    (Condition::Started, _) => {
+                        matches!(
+                            on,
+                            State::Starting
+                                | State::Ready
+                                | State::Unhealthy
+                                | State::Exited
+                                | State::Scheduled
+                        )
+                    }
+                    (Condition::Ready, Kind::Daemon) => on == State::Ready,
+                    (Condition::Ready, Kind::Job) => !matches!(on, State::Stopped | State::Fatal),
+                    (Condition::Done, Kind::Job) => on == State::Scheduled,
+                    (Condition::Ready, Kind::Oneshot) | (Condition::Done, _) => on == State::Exited,
+                };
             assert!(
                 met,
                 "{at} is spawned while {} is {on:?}",
@@ -658,6 +688,7 @@ impl World {
             self.now - since
         );
         for (at, child) in self.children.iter().enumerate() {
+            assert!(!child.awaited, "connections to {at} are still awaited");
             let left = child.alive || child.asked || child.dirty;
             assert!(
                 !left || self.left_behind.contains(&at),

@@ -1,6 +1,7 @@
 //! Decisions, one by one, each named for what is decided.
 
 mod clients;
+mod demand;
 mod ending;
 mod foreground;
 mod health;
