@@ -4,8 +4,8 @@
 use arbitrary::{Result, Unstructured};
 use holdall_protocol::control::{Exit, HealthKind};
 use holdall_protocol::manifest::{
-    Backoff, Condition, Dependency, GiveUp, Health, Kind, OnUnhealthy, Probe, Reload, Restart,
-    Schedule, Service, Start, Stop,
+    Backoff, Condition, Dependency, Dialect, GiveUp, Health, Kind, OnUnhealthy, Probe, Ready,
+    Reload, Restart, Schedule, Service, Start, Stop,
 };
 use holdall_protocol::{Manifest, Millis, ServiceName, Signal};
 use holdall_supervise::{Action, Command, Event, Options, ServiceId, Supervisor, Timestamp};
@@ -89,7 +89,16 @@ fn service(from: &mut Unstructured<'_>, at: u8) -> Result<Service> {
         signal: Signal::TERM,
         timeout: span(from)?,
         command: maybe(from, |_| Ok(vec!["quit".to_owned()]))?,
+        group: true,
     };
+    service.start_retries = maybe(from, |from| from.int_in_range(0..=3))?;
+    service.ready = maybe(from, |from| {
+        Ok(Ready {
+            by: Dialect::After(Millis(from.int_in_range(1..=5000)?)),
+            timeout: None,
+        })
+    })?;
+    service.order = from.int_in_range(-2..=2)?;
     if kind == Kind::Job {
         service.schedule = Some(schedule(from)?);
     }

@@ -161,6 +161,12 @@ pub(crate) fn signal_main(pid: i32, signal: Signal) {
     let _ = sys::kill(pid, signal);
 }
 
+/// Signals a main process and no other of its service, then lets it go on.
+pub(crate) fn signal_only(pid: i32, signal: Signal) {
+    signal_main(pid, signal);
+    signal_main(pid, Signal::CONT);
+}
+
 /// Signals a group by the number of its leader, which must not be reaped yet,
 /// then lets it go on, so that a stopped process hears the signal.
 pub(crate) fn signal_group(leader: i32, signal: Signal) {

@@ -10,7 +10,7 @@ use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
 use crate::control::client::State;
-use crate::kill::{Prey, Target, kill_group, signal_group};
+use crate::kill::{Prey, Target, kill_group, signal_group, signal_only};
 use crate::launch::Launch;
 use crate::lineage::{self, Mark, Marks};
 use crate::pid1::{Pid1, Role};
@@ -42,8 +42,15 @@ impl Pid1 {
                 Err(error) => Some(spawn_failed(service, &error)),
             },
             Action::Signal { service, signal } => {
+                let group = self
+                    .service(service)
+                    .is_none_or(|service| service.stop.group);
                 if let Some(pid) = self.instance(service).and_then(|instance| instance.pid) {
-                    signal_group(pid, signal);
+                    if group {
+                        signal_group(pid, signal);
+                    } else {
+                        signal_only(pid, signal);
+                    }
                 }
                 None
             }

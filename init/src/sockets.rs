@@ -4,7 +4,7 @@
 //! Beside them, those that were handed to init from outside.
 
 use std::collections::BTreeSet;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use holdall_protocol::manifest::{Listen, Manifest, Service};
 use holdall_supervise::ServiceId;
@@ -78,14 +78,22 @@ impl Sockets {
         Ok(())
     }
 
-    /// What a service is handed, with the names: its own in the manifest's
+    /// What a service is handed by LISTEN_FDS, with the names: its own in the manifest's
     /// order, then those of the outside in the same.
     pub(crate) fn of(&self, service: &Service) -> Vec<(String, RawFd)> {
         let (inner, outer) = self.places(service);
+        let inner = inner.filter(|inner| !inner.listen.stdin);
         let name = |listen: &Listen| listen.name.clone();
         let inner = inner.map(|inner| (name(&inner.listen), inner.watch.fd.as_raw_fd()));
         let outer = outer.map(|outer| (outer.name.clone(), outer.watch.fd.as_raw_fd()));
         inner.chain(outer).collect()
+    }
+
+    /// The one that is the service's descriptor 0.
+    pub(crate) fn stdin(&self, service: &Service) -> Option<BorrowedFd<'_>> {
+        let wanted = service.listen.iter().find(|listen| listen.stdin)?;
+        let inner = self.inner.iter().find(|inner| same(inner, wanted))?;
+        Some(inner.watch.fd.as_fd())
     }
 
     fn places<'s>(

@@ -32,16 +32,16 @@ impl Pid1 {
             return Err(SpawnError::EmptyProgram);
         };
         self.sockets.open(service)?;
-        let sockets = self.sockets.of(service);
+        let handed = self.sockets.of(service);
         // Its end of a connection to init, which closes here once it has it.
         let mut private = None;
         let mut launch = if listener::is(service) {
             let (ours, theirs) = listener::connection().map_err(SpawnError::Pipe)?;
             let adopted = self.control.adopt(&self.poll, ours, self.now);
             adopted.map_err(SpawnError::Pipe)?;
-            listener::launch(service, &sockets, private.insert(theirs))?
+            listener::launch(service, &handed, private.insert(theirs))?
         } else {
-            Launch::service(service, &service.command, &self.child_env, &sockets)?
+            Launch::service(service, &service.command, &self.child_env, &handed)?
         };
         for template in &service.templates {
             let account = launch.account.as_ref();
@@ -59,7 +59,9 @@ impl Pid1 {
         let gate = self.log.begin(id, &service.log, owner.map(|(_, gid)| gid));
         let pipes = self.pipes.pair(id, gate, owner);
         let [stdout, stderr] = pipes.map_err(SpawnError::Pipe)?;
-        let stdio = Stdio::Given([self.null.as_fd(), stdout.as_fd(), stderr.as_fd()]);
+        let stdin = self.sockets.stdin(service);
+        let stdin = stdin.unwrap_or_else(|| self.null.as_fd());
+        let stdio = Stdio::Given([stdin, stdout.as_fd(), stderr.as_fd()]);
         instance.mark = mark;
         spawn::begin(launch, &stdio)
     }

@@ -37,7 +37,7 @@ pub use limits::{Bounds, Limits, Resource};
 pub use listener::{LISTENER, LISTENER_SOCKET, Listener};
 pub use logging::{BoxLog, LogFile, LogFormat, Logging, WhenFull};
 pub use parse::Reader;
-pub use policy::{Backoff, GiveUp, OnUnhealthy, Reload, Restart, Start, Stop};
+pub use policy::{Backoff, ExitCodes, GiveUp, OnUnhealthy, Reload, Restart, Start, Stop};
 pub use ports::{Expose, Listen, ListenAddress, Protocol};
 pub use probe::{HttpProbe, HttpTarget, Probe};
 pub use profile::UnknownProfile;
@@ -64,6 +64,8 @@ pub struct InitSettings {
     /// The whole of an ordered stop ends within this; 9 s unless said, inside
     /// docker's 10.
     pub stop_timeout: Millis,
+    /// `keep_running`: the box goes on when every service has ended.
+    pub keep_running: bool,
     /// `log`.
     pub log: BoxLog,
     /// `listener`: where health, metrics and the status page are served.
@@ -74,6 +76,7 @@ impl Default for InitSettings {
     fn default() -> Self {
         Self {
             stop_timeout: Millis::from_secs(9),
+            keep_running: false,
             log: BoxLog::default(),
             listener: None,
         }
@@ -141,6 +144,10 @@ pub struct Service {
     pub volumes: Vec<String>,
     /// `start`.
     pub start: Start,
+    /// `order`: services of a lower one are started before those of a higher
+    /// one, without waiting for them, and in an ordered stop are told to stop
+    /// when those are gone.
+    pub order: i32,
     /// `ready`.
     pub ready: Option<Ready>,
     /// `health`.
@@ -149,6 +156,10 @@ pub struct Service {
     pub watchdog: Option<Millis>,
     /// `restart`.
     pub restart: Restart,
+    /// `success`: exit codes that say that all is well.
+    pub success: ExitCodes,
+    /// `start_retries`: in place of `backoff` and `give_up`.
+    pub start_retries: Option<u32>,
     /// `backoff`.
     pub backoff: Backoff,
     /// `give_up`.

@@ -124,6 +124,7 @@ fn the_example_of_the_design_is_read_as_it_says() {
         mode: None,
         owner: None,
         reuse_port: false,
+        stdin: false,
     };
     assert_eq!(app.listen, [http]);
     let asked = http_probe("127.0.0.1:8000", "localhost:8000", "/healthz");
@@ -134,6 +135,7 @@ fn the_example_of_the_design_is_read_as_it_says() {
             signal: Signal::TERM,
             timeout: Millis(3000),
             command: None,
+            group: true,
         }
     );
 
@@ -176,6 +178,7 @@ fn what_is_not_said_is_as_the_reference_says() {
             signal: Signal::TERM,
             timeout: Millis(5000),
             command: None,
+            group: true,
         }
     );
 }

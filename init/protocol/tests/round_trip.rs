@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use holdall_protocol::manifest::{
-    Backoff, Bounds, BoxLog, Condition, Dependency, Dialect, EnvFile, Expose, GiveUp, Health,
-    HttpProbe, HttpTarget, InitSettings, Kind, Limits, Listen, ListenAddress, Listener, LogFile,
-    LogFormat, Logging, OnUnhealthy, Overlay, Probe, Profile, Protocol, Ready, Reload, Resource,
-    Restart, Schedule, Service, Start, Stop, Template, WhenFull,
+    Backoff, Bounds, BoxLog, Condition, Dependency, Dialect, EnvFile, ExitCodes, Expose, GiveUp,
+    Health, HttpProbe, HttpTarget, InitSettings, Kind, Limits, Listen, ListenAddress, Listener,
+    LogFile, LogFormat, Logging, OnUnhealthy, Overlay, Probe, Profile, Protocol, Ready, Reload,
+    Resource, Restart, Schedule, Service, Start, Stop, Template, WhenFull,
 };
 use holdall_protocol::{Manifest, Millis, Reader, Signal, diagnostic};
 use proptest::prelude::*;
@@ -74,6 +74,7 @@ fn names() -> impl Strategy<Value = String> {
 fn readies() -> impl Strategy<Value = Ready> {
     let by = prop_oneof![
         Just(Dialect::Notify),
+        spans().prop_map(Dialect::After),
         (9_u32..=63).prop_map(Dialect::Fd),
         "[^\0\n]{1,9}".prop_map(Dialect::Log),
         probes().prop_map(Dialect::Asked),
@@ -238,6 +239,8 @@ prop_compose! {
             commands().prop_map(Reload::Command),
         ]),
         instances in prop::option::of(0_u32..=1000),
+        retried in (prop::collection::vec(any::<u8>(), 0..4), prop::option::of(0_u32..1000)),
+        placed in (any::<i32>(), any::<bool>()),
     ) -> Service {
         let mut service = service;
         if kind == Kind::Daemon {
@@ -253,7 +256,10 @@ prop_compose! {
         service.on_unhealthy = if flags.1 { OnUnhealthy::Ignore } else { OnUnhealthy::Restart };
         service.start = if flags.2 { Start::Boot } else { Start::Manual };
         let signal = Signal::from_number(stop.0).expect("in range");
-        service.stop = Stop { signal, timeout: stop.1, command: stop.2 };
+        service.stop = Stop { signal, timeout: stop.1, command: stop.2, group: placed.1 };
+        service.order = placed.0;
+        service.success = retried.0.into_iter().collect::<ExitCodes>();
+        service.start_retries = retried.1.filter(|_| kind == Kind::Daemon);
         (service.reload, service.instances) = (reload, instances);
         service
     }
@@ -279,6 +285,7 @@ fn laid_over(base: &Service, life: &Service, process: &Service) -> Service {
     service.health = service.health.or(base.health.clone());
     service.watchdog = service.watchdog.or(base.watchdog);
     service.reload = service.reload.or(base.reload.clone());
+    service.start_retries = service.start_retries.or(base.start_retries);
     service.instances = service.instances.or(base.instances);
     service.stop.command = service.stop.command.or(base.stop.command.clone());
     service.log.format = service.log.format.or(base.log.format);
@@ -311,7 +318,7 @@ prop_compose! {
         let mut base = process.clone();
         (base.kind, base.schedule) = match schedule {
             Some(schedule) => (Kind::Job, Some(schedule)),
-            None if kind == 0 && life.restart != Restart::Always && life.health.is_none()
+            None if kind == 0 && life.restart != Restart::Always && life.start_retries.is_none() && life.health.is_none()
                 && life.ready.is_none() && life.watchdog.is_none() => (Kind::Oneshot, None),
             None => (Kind::Daemon, None),
         };
@@ -340,6 +347,7 @@ fn add_sockets(service: &mut Service, kinds: &[u8], at: usize) {
                     mode: Some(0o600),
                     owner: Some("www-data:www-data".to_owned()),
                     reuse_port: false,
+                    stdin: at.is_multiple_of(2) && number == 0,
                 });
                 service.handoff = true;
                 continue;
@@ -364,6 +372,7 @@ fn add_sockets(service: &mut Service, kinds: &[u8], at: usize) {
             mode: None,
             owner: None,
             reuse_port: *kind == 1,
+            stdin: false,
         });
     }
 }
@@ -381,10 +390,11 @@ prop_compose! {
         format in formats(),
         timestamps in any::<bool>(),
         listener in prop::option::of((1_u16.., prop::option::of("[a-z\"]{1,4}"))),
+        keep_running in any::<bool>(),
     ) -> Manifest {
         let log = BoxLog { format, timestamps };
         let listener = listener.map(|(port, user)| Listener { address: ListenAddress::Port(port), user });
-        let init = InitSettings { stop_timeout, log, listener };
+        let init = InitSettings { stop_timeout, keep_running, log, listener };
         let mut manifest = Manifest { name, init, ..Manifest::default() };
         for (at, (mut service, sockets, needs)) in services.into_iter().enumerate() {
             service.name = format!("s{at}.x-_").parse().expect("a name");

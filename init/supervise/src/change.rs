@@ -80,12 +80,15 @@ const OF_INIT: &[(&str, Same)] = &[
     ("expose", |a, b| a.expose == b.expose),
     ("volumes", |a, b| a.volumes == b.volumes),
     ("start", |a, b| a.start == b.start),
+    ("order", |a, b| a.order == b.order),
     ("schedule", |a, b| a.schedule == b.schedule),
     ("health", |a, b| {
         a.health.is_some() != b.health.is_some() || a.health == b.health
     }),
     ("on_unhealthy", |a, b| a.on_unhealthy == b.on_unhealthy),
     ("restart", |a, b| a.restart == b.restart),
+    ("success", |a, b| a.success == b.success),
+    ("start_retries", |a, b| a.start_retries == b.start_retries),
     ("backoff", |a, b| a.backoff == b.backoff),
     ("give_up", |a, b| a.give_up == b.give_up),
     ("essential", |a, b| a.essential == b.essential),

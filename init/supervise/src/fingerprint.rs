@@ -60,7 +60,7 @@ impl Supervisor {
                     Stage::Ready { .. } => 1,
                     Stage::Unhealthy { .. } => 2,
                 };
-                stage.hash(hasher);
+                (stage, live.ready_at.map(ahead)).hash(hasher);
                 live.probing.as_ref().map(Probing::standing).hash(hasher);
             }
             State::Stopping {

@@ -21,6 +21,7 @@ pub(crate) struct Graph {
     needs: Vec<Vec<Edge>>,
     needed_by: Vec<Vec<Edge>>,
     order: Vec<ServiceId>,
+    levels: Vec<i32>,
 }
 
 impl Graph {
@@ -35,6 +36,7 @@ impl Graph {
             needs: vec![Vec::new(); count],
             needed_by: vec![Vec::new(); count],
             order: Vec::new(),
+            levels: services.iter().map(|service| service.order).collect(),
         };
         for (id, service) in numbered {
             for dependency in &service.depends_on {
@@ -70,8 +72,15 @@ impl Graph {
         self.needed_by.get(id.index()).map_or(&[], Vec::as_slice)
     }
 
-    /// Every service after all that it depends on, else in the order of the
-    /// file.
+    /// A service's `order`, or the highest of those it depends on where that is
+    /// more: what stops it by order then never comes against what stops it by
+    /// dependency.
+    pub(crate) fn level(&self, id: ServiceId) -> i32 {
+        self.levels.get(id.index()).copied().unwrap_or(0)
+    }
+
+    /// Every service after all that it depends on, else by `order`, else in the
+    /// order of the file.
     pub(crate) fn order(&self) -> &[ServiceId] {
         &self.order
     }
@@ -96,24 +105,31 @@ impl Graph {
         found
     }
 
-    /// A topological order (Kahn's), the smallest number first among those
-    /// that could come next. Services on a cycle, which only a manifest made
+    /// A topological order (Kahn's), the lowest `order` and then the smallest
+    /// number first among those that could come next; the levels, which began
+    /// as each service's own order, are worked out on the way. Services on a cycle, which only a manifest made
     /// by hand can have, come last.
-    fn sorted(&self) -> Vec<ServiceId> {
+    fn sorted(&mut self) -> Vec<ServiceId> {
         let mut open: Vec<usize> = self.needs.iter().map(Vec::len).collect();
         let free = open.iter().zip(0_u32..).filter(|(open, _)| **open == 0);
-        let mut next: std::collections::BTreeSet<ServiceId> =
-            free.map(|(_, id)| ServiceId(id)).collect();
+        let mut next: std::collections::BTreeSet<(i32, ServiceId)> = free
+            .map(|(_, id)| (self.level(ServiceId(id)), ServiceId(id)))
+            .collect();
         let mut order = Vec::with_capacity(open.len());
-        while let Some(id) = next.pop_first() {
+        while let Some((level, id)) = next.pop_first() {
             order.push(id);
-            for edge in self.needed_by(id) {
+            let dependants = self.needed_by.get(id.index()).into_iter().flatten();
+            for edge in dependants {
+                if let Some(own) = self.levels.get_mut(edge.other.index()) {
+                    *own = level.max(*own);
+                }
                 let Some(open) = open.get_mut(edge.other.index()) else {
                     continue;
                 };
                 *open = open.saturating_sub(1);
                 if *open == 0 {
-                    next.insert(edge.other);
+                    let level = self.levels.get(edge.other.index()).copied();
+                    next.insert((level.unwrap_or(0), edge.other));
                 }
             }
         }
@@ -135,6 +151,28 @@ mod tests {
 
     fn ids(list: &[u32]) -> Vec<ServiceId> {
         list.iter().copied().map(ServiceId).collect()
+    }
+
+    #[test]
+    fn services_come_by_order_and_after_what_they_depend_on_whatever_its_order() {
+        let text = "
+            [service.last]
+            command = 'l'
+            order = 9
+            [service.low]
+            command = 'd'
+            order = -5
+            depends_on = ['last']
+            [service.second]
+            command = 's'
+            [service.first]
+            command = 'f'
+            order = -1
+        ";
+        let graph = graph(text);
+        assert_eq!(graph.order(), ids(&[3, 2, 0, 1]));
+        let levels = [0, 1, 2, 3].map(|id| graph.level(ServiceId(id)));
+        assert_eq!(levels, [9, 9, 0, -1]);
     }
 
     const CHAIN: &str = "

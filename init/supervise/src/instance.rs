@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use holdall_protocol::control::Exit;
 use holdall_protocol::manifest::{
-    Backoff, GiveUp, Kind, LISTENER, OnUnhealthy, Restart, Schedule as At, Service, Start,
+    Backoff, Dialect, ExitCodes, GiveUp, Kind, LISTENER, OnUnhealthy, Restart, Schedule as At,
+    Service, Start,
 };
 use holdall_protocol::{Millis, Signal};
 
@@ -61,6 +62,8 @@ pub(crate) struct Policy {
     /// Of a job and of nothing else.
     pub(crate) schedule: Option<At>,
     pub(crate) start: Start,
+    /// It is ready once it has lived for so long.
+    pub(crate) ready_after: Option<Millis>,
     pub(crate) essential: bool,
     /// It is init's own: the box is none of it.
     pub(crate) aside: bool,
@@ -71,6 +74,9 @@ pub(crate) struct Policy {
     /// It can be told to read its files again.
     pub(crate) reloads: bool,
     pub(crate) restart: Restart,
+    pub(crate) success: ExitCodes,
+    /// In place of the next two.
+    pub(crate) start_retries: Option<u32>,
     pub(crate) backoff: Backoff,
     pub(crate) give_up: GiveUp,
     pub(crate) on_unhealthy: OnUnhealthy,
@@ -83,10 +89,15 @@ impl From<&Service> for Policy {
             .health
             .as_ref()
             .filter(|_| service.kind == Kind::Daemon);
+        let ready_after = match service.ready.as_ref().map(|ready| &ready.by) {
+            Some(Dialect::After(span)) if service.kind == Kind::Daemon => Some(*span),
+            Some(_) | None => None,
+        };
         Self {
             kind: service.kind,
             schedule: service.schedule,
             start: service.start,
+            ready_after,
             essential: service.essential,
             aside: service.name.as_str() == LISTENER,
             stop_signal: service.stop.signal,
@@ -94,11 +105,20 @@ impl From<&Service> for Policy {
             stop_command: service.stop.command.is_some(),
             reloads: service.reload.is_some(),
             restart: service.restart,
+            success: service.success,
+            start_retries: service.start_retries,
             backoff: service.backoff,
             give_up: service.give_up,
             on_unhealthy: service.on_unhealthy,
             probes: health.map(Schedule::from),
         }
+    }
+}
+
+impl Policy {
+    /// Whether it is ready as soon as its process is there.
+    pub(crate) fn ready_at_birth(&self) -> bool {
+        self.kind == Kind::Daemon && self.probes.is_none() && self.ready_after.is_none()
     }
 }
 
@@ -182,7 +202,7 @@ impl Instance {
 
     /// Whether a service that exited so is a oneshot that is done.
     pub(crate) fn done(&self, exit: Exit) -> bool {
-        self.policy.kind != Kind::Daemon && exit.success()
+        self.policy.kind != Kind::Daemon && self.policy.success.has(exit)
     }
 
     /// Whether the boot brings it up, be it only to wait for a connection.

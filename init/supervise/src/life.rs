@@ -20,8 +20,8 @@ const MAX_MESSAGE: usize = 1024;
 /// How a main process came to its end.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Ending {
-    /// By itself, after it was ready for so long.
-    Itself { ready: Millis },
+    /// By itself, after it was ready for so long, if it was.
+    Itself { ready: Option<Millis> },
     /// It was told to.
     Told(Why),
 }
@@ -41,15 +41,18 @@ impl Instance {
             main,
             stage: Stage::Starting,
             probing,
+            ready_at: self.policy.ready_after.map(|span| turn.now + span),
         };
-        if live.probing.is_some() || self.policy.kind != Kind::Daemon {
-            return State::Live(live);
+        if self.policy.ready_at_birth() {
+            return self.ready(turn, live);
         }
-        self.ready(turn, live)
+        State::Live(live)
     }
 
-    fn ready(&mut self, turn: &mut Turn<'_>, mut live: Live) -> State {
+    pub(crate) fn ready(&mut self, turn: &mut Turn<'_>, mut live: Live) -> State {
         self.message = None;
+        self.restarts.came_up();
+        live.ready_at = None;
         let after = turn.now.since(live.main.spawned);
         turn.note(Note::Ready {
             service: self.id,
@@ -75,6 +78,8 @@ impl Instance {
         };
         self.message = outcome.err().map(shortened);
         match (finding, live.stage) {
+            // It is ready when its time has come, however well it feels before.
+            (Finding::Good, Stage::Starting) if live.ready_at.is_some() => State::Live(live),
             (Finding::Good, Stage::Starting) => self.ready(turn, live),
             (Finding::Good, Stage::Unhealthy { .. }) => {
                 turn.note(Note::Recovered { service: self.id });
@@ -180,8 +185,10 @@ impl Instance {
             return Next::Backoff { until };
         }
         let stays = match (self.policy.kind, self.policy.restart) {
+            // A start that came to nothing is tried again, whatever its code.
+            (Kind::Daemon, _) if self.policy.start_retries.is_some() && ready.is_none() => false,
             (Kind::Oneshot | Kind::Job, Restart::Always | Restart::OnFailure | Restart::Never)
-            | (Kind::Daemon, Restart::OnFailure) => exit.success(),
+            | (Kind::Daemon, Restart::OnFailure) => self.policy.success.has(exit),
             (Kind::Daemon, Restart::Never) => true,
             (Kind::Daemon, Restart::Always) => false,
         };
@@ -195,10 +202,17 @@ impl Instance {
         }
     }
 
-    /// What follows one failure more.
-    pub(crate) fn failed(&mut self, turn: &mut Turn<'_>, exit: Exit, ready: Millis) -> Next {
+    /// What follows one failure more, after the service was ready for so long,
+    /// if it was.
+    pub(crate) fn failed(
+        &mut self,
+        turn: &mut Turn<'_>,
+        exit: Exit,
+        ready: Option<Millis>,
+    ) -> Next {
         let Policy {
             restart,
+            start_retries,
             backoff,
             give_up,
             essential,
@@ -209,9 +223,12 @@ impl Instance {
         if self.policy.kind == Kind::Job && restart == Restart::Never {
             return Next::Scheduled;
         }
-        let verdict = match restart {
-            Restart::Never => Verdict::GiveUp,
-            Restart::Always | Restart::OnFailure => {
+        let verdict = match (start_retries, ready, restart) {
+            (Some(retries), None, _) => self.restarts.start_failed(retries),
+            (_, _, Restart::Never) => Verdict::GiveUp,
+            (Some(_), Some(_), Restart::Always | Restart::OnFailure) => Verdict::Wait(Millis::ZERO),
+            (None, ready, Restart::Always | Restart::OnFailure) => {
+                let ready = ready.unwrap_or(Millis::ZERO);
                 self.restarts.failed(turn.now, ready, backoff, give_up)
             }
         };

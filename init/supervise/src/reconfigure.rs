@@ -51,6 +51,7 @@ impl Supervisor {
         self.now = self.now.max(now);
         let changes = self.changes(manifest);
         self.stop_timeout = manifest.init.stop_timeout;
+        self.keep_running = manifest.init.keep_running;
         let mut steps = Vec::new();
         for service in &manifest.services {
             steps.extend(self.take(service));
@@ -151,9 +152,14 @@ impl Supervisor {
                 outward: of(id),
                 unmet: unmet.count(),
                 before: before.count(),
+                level: self.graph.level(id),
             }
         };
         self.relations = self.services.iter().map(relation).collect();
+        self.levels.clear();
+        for relation in self.relations.iter().filter(|r| r.outward.occupied) {
+            *self.levels.entry(relation.level).or_default() += 1;
+        }
         let count = |so: fn(&Outward) -> bool| outward.iter().filter(|o| so(o)).count();
         self.tally = Tally {
             occupied: count(|outward| outward.occupied),

@@ -36,6 +36,8 @@ pub(crate) struct Restarts {
     /// and a client take them away: a service that is ready between two
     /// crashes still crashes.
     failures: VecDeque<Timestamp>,
+    /// Starts in a row that failed, of a service that has `start_retries`.
+    starts: u32,
     random: u64,
 }
 
@@ -45,6 +47,7 @@ impl Restarts {
         Self {
             step: 0,
             failures: VecDeque::new(),
+            starts: 0,
             random: seed,
         }
     }
@@ -53,11 +56,29 @@ impl Restarts {
     pub(crate) fn reset(&mut self) {
         self.step = 0;
         self.failures.clear();
+        self.starts = 0;
     }
 
     /// How many failures count at this time.
     pub(crate) fn failures(&self) -> u32 {
-        u32::try_from(self.failures.len()).unwrap_or(u32::MAX)
+        let failures = u32::try_from(self.failures.len()).unwrap_or(u32::MAX);
+        failures.max(self.starts)
+    }
+
+    /// Takes in a start that came to nothing, of a service that may try again
+    /// so often: after one second, then after two, and so on, as supervisord
+    /// does.
+    pub(crate) fn start_failed(&mut self, retries: u32) -> Verdict {
+        self.starts = self.starts.saturating_add(1);
+        if self.starts > retries {
+            return Verdict::GiveUp;
+        }
+        Verdict::Wait(Millis::from_secs(u64::from(self.starts)))
+    }
+
+    /// A start came to something.
+    pub(crate) fn came_up(&mut self) {
+        self.starts = 0;
     }
 
     /// Takes in one failure, after the service was `ready` for so long.
@@ -143,6 +164,20 @@ mod tests {
     #[test]
     fn a_minute_ready_brings_the_wait_back_to_its_beginning() {
         assert!(waits(5, WELL_AFTER).into_iter().all(|wait| wait <= 1000));
+    }
+
+    #[test]
+    fn a_start_is_tried_again_a_second_later_each_time_and_a_good_one_forgets_it() {
+        let mut restarts = Restarts::new(0);
+        for seconds in 1..=3 {
+            let wait = Verdict::Wait(Millis::from_secs(seconds));
+            assert_eq!(restarts.start_failed(3), wait);
+        }
+        assert_eq!(restarts.start_failed(3), Verdict::GiveUp);
+        assert_eq!(restarts.failures(), 4);
+        restarts.came_up();
+        assert_eq!(restarts.start_failed(1), Verdict::Wait(Millis(1000)));
+        assert_eq!(Restarts::new(0).start_failed(0), Verdict::GiveUp);
     }
 
     #[test]

@@ -22,12 +22,13 @@
 //! | waiting | go | spawning | `Spawn` |
 //! | | down | stopped | |
 //! | spawning | spawned | starting | first probe soon |
-//! | | spawned, a daemon without `health` | ready | |
+//! | | spawned, a daemon without `health` and `ready.after` | ready | |
 //! | | spawn failed | *verdict* | no process, so nothing to clear |
 //! | | exited | clearing(*verdict*) | `KillAll`; it was faster than its own birth |
 //! | | halt, kill | spawning | asked again once it is born |
 //! | starting, ready, unhealthy | timer | same | `Probe` |
-//! | | probed good | ready | the next after `interval` |
+//! | starting | timer, and it has lived for `ready.after` | ready | |
+//! | starting, ready, unhealthy | probed good | ready | the next after `interval`; before `ready.after`: same |
 //! | | probed bad | same | `retries` in a row: see the next two |
 //! | | … and `on_unhealthy = "restart"` | stopping(unhealthy), killing(unhealthy) | as halt |
 //! | | … and `"ignore"`, or it is leaving | unhealthy | probes go on |
@@ -69,15 +70,19 @@
 //!
 //! *verdict*, for a service that ended by itself, could not be spawned, or was
 //! stopped for being unhealthy:
-//! * a oneshot that ended with 0: exited;
+//! * a daemon with `start_retries` that was not ready yet: one failed start more
+//!   in a row; more of them than that: fatal; else backoff, a second longer each
+//!   time;
+//! * a oneshot that ended well (`success`): exited;
 //! * on demand, a daemon that ended with 0: it waits for the next connection,
 //!   no sooner than the first wait of `backoff` after its start (backoff; no
 //!   failure), so that one which leaves its connection alone is not started
 //!   without pause;
-//! * a job that ended with 0, or that is not tried again before its next time:
+//! * a job that ended well, or that is not tried again before its next time:
 //!   scheduled;
 //! * not to be started again, by `restart`: a daemon that ended by itself:
 //!   exited; any other: fatal;
+//! * a daemon with `start_retries`: anew, at once;
 //! * one failure more; too many of them: fatal; else backoff.
 //!
 //! After the end of a main process no other is spawned until `cleared` says
@@ -160,7 +165,7 @@ impl Instance {
                 let next = if self.ends() {
                     Next::Anew
                 } else {
-                    self.failed(turn, exit, Millis::ZERO)
+                    self.failed(turn, exit, None)
                 };
                 self.rest(turn, next)
             }
@@ -174,7 +179,7 @@ impl Instance {
                     main,
                     exit,
                     Ending::Itself {
-                        ready: Millis::ZERO,
+                        ready: self.policy.ready_at_birth().then_some(Millis::ZERO),
                     },
                 );
                 turn.act(Action::KillAll { service: self.id });
@@ -206,6 +211,9 @@ impl Instance {
                     .is_some_and(|probing| probing.ask(turn.now))
                 {
                     turn.act(Action::Probe { service: self.id });
+                }
+                if live.ready_at.is_some_and(|at| at <= turn.now) {
+                    return self.ready(turn, live);
                 }
                 State::Live(live)
             }

@@ -31,7 +31,7 @@ pub(crate) struct Shutdown {
     /// Init is gone then, whatever is left.
     pub(crate) exit_at: Timestamp,
     /// For each service, the stop timeouts of the longest chain that has to
-    /// stop after it.
+    /// stop after it, those of lower `order` included.
     below: Vec<Millis>,
 }
 
@@ -48,15 +48,22 @@ impl Shutdown {
         let bound = bound.max(SHORTEST);
         let reserve = RESERVE.min(Millis(bound.0 / 4));
         let mut below = vec![Millis::ZERO; graph.order().len()];
+        // The longest chain of all so far, and of those of a lower order.
+        let (mut longest, mut lower, mut level) = (0, 0, None);
         for &id in graph.order() {
+            if level.replace(graph.level(id)) != Some(graph.level(id)) {
+                lower = longest;
+            }
             let chain = |on: ServiceId| {
                 let after = below.get(on.index()).map_or(0, |span| span.0);
                 after.saturating_add(timeout(on).0)
             };
-            let longest = graph.needs(id).iter().map(|edge| chain(edge.other)).max();
+            let needs = graph.needs(id).iter().map(|edge| chain(edge.other)).max();
+            let after = needs.unwrap_or(0).max(lower);
             if let Some(slot) = below.get_mut(id.index()) {
-                *slot = Millis(longest.unwrap_or(0));
+                *slot = Millis(after);
             }
+            longest = longest.max(after.saturating_add(timeout(id).0));
         }
         Self {
             code,
@@ -138,6 +145,22 @@ mod tests {
             now = now + share;
         }
         assert_eq!(Some(now), plan.kill_at);
+    }
+
+    #[test]
+    fn what_stops_by_order_gets_its_part_as_what_stops_by_dependency_does() {
+        let text = CHAIN.replace("depends_on = ['redis']", "order = 1");
+        let text = text.replace("depends_on = ['app']", "order = 2");
+        let manifest = Manifest::from_toml(&text, Reader::Init).expect("well-formed");
+        let graph = Graph::new(&manifest.services);
+        let plan = Shutdown::plan(Timestamp(0), Millis(9500), 0, &graph, |_| Millis(5000));
+        for (service, share) in [(2, 3000), (1, 4500), (0, 5000)] {
+            let timeout = Millis(5000);
+            assert_eq!(
+                plan.share(Timestamp(0), ServiceId(service), timeout),
+                Millis(share)
+            );
+        }
     }
 
     #[test]

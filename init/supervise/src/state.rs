@@ -74,6 +74,8 @@ pub(crate) struct Live {
     pub(crate) stage: Stage,
     /// None without a health check.
     pub(crate) probing: Option<Probing>,
+    /// It is starting, and is ready then.
+    pub(crate) ready_at: Option<Timestamp>,
 }
 
 /// How far a live process is.
@@ -83,16 +85,16 @@ pub(crate) enum Stage {
     Starting,
     /// Ready.
     Ready { at: Timestamp },
-    /// Its probes fail. It was ready for so long before.
-    Unhealthy { ready: Millis },
+    /// Its probes fail. It was ready for so long before, if it was.
+    Unhealthy { ready: Option<Millis> },
 }
 
 impl Stage {
-    /// How long it has been ready.
-    pub(crate) fn ready_for(self, now: Timestamp) -> Millis {
+    /// How long it has been ready; none if it never was.
+    pub(crate) fn ready_for(self, now: Timestamp) -> Option<Millis> {
         match self {
-            Self::Starting => Millis::ZERO,
-            Self::Ready { at } => now.since(at),
+            Self::Starting => None,
+            Self::Ready { at } => Some(now.since(at)),
             Self::Unhealthy { ready } => ready,
         }
     }
@@ -103,8 +105,8 @@ impl Stage {
 pub(crate) enum Why {
     /// A client or the shutdown wants it.
     Asked,
-    /// Its probes fail; it was ready for so long before.
-    Unhealthy { ready: Millis },
+    /// Its probes fail; it was ready for so long before, if it was.
+    Unhealthy { ready: Option<Millis> },
 }
 
 /// Where a service goes once no process of it is left, if it is still wanted.
@@ -210,7 +212,10 @@ impl State {
     /// When it wants to hear of the time.
     pub(crate) fn timer(&self) -> Option<Timestamp> {
         match self {
-            Self::Live(live) => live.probing.as_ref().and_then(Probing::next),
+            Self::Live(live) => {
+                let probe = live.probing.as_ref().and_then(Probing::next);
+                probe.into_iter().chain(live.ready_at).min()
+            }
             Self::Stopping { kill_at, .. } => Some(*kill_at),
             Self::Backoff { .. } | Self::Scheduled { .. } => self.starts_at(),
             Self::Stopped

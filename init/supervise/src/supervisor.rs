@@ -28,8 +28,8 @@ use crate::{Action, Event, Note, Options, ServiceId, Timestamp};
 /// its code; when an essential service is given up, with its exit code, or 1
 /// where that was 0; when an essential daemon ended for good as its `restart`
 /// allows, with its exit code; and when every service has ended for good and
-/// there is no foreground command, with 0 if all ended well, else with the
-/// first bad code in start order. In each case by an ordered stop, which ends
+/// there is no foreground command (unless `keep_running`), with 0 if all ended well, else
+/// with the first bad code in start order. In each case by an ordered stop, which ends
 /// within `stop_timeout`. A box with neither services nor a foreground command
 /// is ready, and waits for the shutdown; so does one whose services a client
 /// has stopped.
@@ -39,6 +39,8 @@ pub struct Supervisor {
     pub(crate) calendar: Calendar,
     pub(crate) options: Options,
     pub(crate) stop_timeout: Millis,
+    /// It goes on when every service has ended.
+    pub(crate) keep_running: bool,
     pub(crate) phase: Phase,
     pub(crate) graph: Graph,
     pub(crate) services: Vec<Instance>,
@@ -54,6 +56,8 @@ pub struct Supervisor {
     pub(crate) requests: Requests,
     pub(crate) foreground: Foreground,
     pub(crate) tally: Tally,
+    /// How many services of each `order` have a process, where any has.
+    pub(crate) levels: BTreeMap<i32, usize>,
     was_ready: bool,
     pub(crate) has_been_ready: bool,
 }
@@ -89,6 +93,7 @@ impl Supervisor {
             calendar: Calendar::default(),
             options,
             stop_timeout: manifest.init.stop_timeout,
+            keep_running: manifest.init.keep_running,
             phase: Phase::New,
             timers: Timers::new(services.len()),
             graph: Graph::default(),
@@ -105,6 +110,7 @@ impl Supervisor {
                 Foreground::Gone
             },
             tally: Tally::default(),
+            levels: BTreeMap::new(),
             was_ready: false,
             has_been_ready: false,
         };
@@ -239,9 +245,11 @@ impl Supervisor {
         if old == new {
             return;
         }
+        let level = relation.level;
         count(&mut self.tally.occupied, old.occupied, new.occupied);
         count(&mut self.tally.holds_up, old.holds_up, new.holds_up);
         count(&mut self.tally.idle, old.idle, new.idle);
+        self.count_level(level, old.occupied, new.occupied);
         let seen = |outward: Outward| (outward.started, outward.ready, outward.done);
         if seen(old) != seen(new) {
             for edge in self.graph.needed_by(id) {
@@ -287,7 +295,9 @@ impl Supervisor {
                     Phase::Stopping(shutdown) if shutdown.kill_at.is_none() => {
                         self.step(id, Input::Kill);
                     }
-                    Phase::Stopping(shutdown) if relation.before == 0 => {
+                    Phase::Stopping(shutdown)
+                        if relation.before == 0 && self.is_foremost(relation.level) =>
+                    {
                         let timeout = shutdown.share(self.now, id, timeout);
                         self.step(id, Input::Halt { timeout });
                     }
@@ -317,7 +327,7 @@ impl Supervisor {
                     self.step_foreground(foreground::Input::Go);
                 }
                 let all_idle = self.tally.idle == self.services.len() && self.has_services();
-                if all_idle && !self.foreground.occupied() {
+                if all_idle && !self.keep_running && !self.foreground.occupied() {
                     self.end(self.verdict());
                     self.settle();
                 }
@@ -329,23 +339,5 @@ impl Supervisor {
                 }
             }
         }
-    }
-
-    /// Whether every essential service is ready.
-    pub(crate) fn ready(&self) -> bool {
-        matches!(self.phase, Phase::Running { .. }) && self.tally.holds_up == 0
-    }
-
-    /// Whether a service keeps the box from being ready.
-    pub(crate) fn holds_up(&self, id: ServiceId) -> bool {
-        self.relations
-            .get(id.index())
-            .is_some_and(|relation| relation.outward.holds_up)
-    }
-
-    /// Whether a service is as a dependant wants it.
-    pub(crate) fn meets(&self, id: ServiceId, condition: Condition) -> bool {
-        let relation = self.relations.get(id.index());
-        relation.is_some_and(|relation| relation.outward.meets(condition))
     }
 }

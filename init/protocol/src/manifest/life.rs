@@ -1,6 +1,6 @@
 //! How a service is started, watched, restarted and stopped.
 
-use super::policy::{backoff, give_up, reload, stop};
+use super::policy::{backoff, exit_codes, give_up, reload, stop};
 use super::values::positive;
 use super::{Dialect, Kind, OnUnhealthy, Restart, Service, Start, health, ready};
 use crate::decode::{Problems, Table, Value};
@@ -41,6 +41,10 @@ fn read_start(table: &mut Table<'_>, service: &mut Service, problems: &mut Probl
             None => {}
         }
     }
+    let order = table.take("order");
+    if let Some(order) = order.and_then(|value| value.integer(i32::MIN..=i32::MAX, problems)) {
+        service.order = order;
+    }
     if let Some(value) = table.take("ready") {
         service.ready = ready::read(&value, problems).or(service.ready.take());
         only_for_daemons(&value, service.kind, problems);
@@ -57,7 +61,8 @@ fn read_start(table: &mut Table<'_>, service: &mut Service, problems: &mut Probl
 /// How many descriptors its sockets take: with `handoff` each may come from
 /// the outside too.
 fn handed(service: &Service) -> usize {
-    service.listen.len() * if service.handoff { 2 } else { 1 }
+    let sockets = service.listen.iter().filter(|listen| !listen.stdin);
+    sockets.count() * if service.handoff { 2 } else { 1 }
 }
 
 fn read_health(table: &mut Table<'_>, service: &mut Service, problems: &mut Problems) {
@@ -106,6 +111,15 @@ fn read_restart(table: &mut Table<'_>, service: &mut Service, problems: &mut Pro
             (Some(restart), _) => service.restart = restart,
             (None, _) => {}
         }
+    }
+    let codes = table.take("success");
+    if let Some(codes) = codes.and_then(|value| exit_codes(&value, problems)) {
+        service.success = codes;
+    }
+    if let Some(value) = table.take("start_retries") {
+        only_for_daemons(&value, service.kind, problems);
+        let retries = value.integer(0..=1_000_000, problems);
+        service.start_retries = retries.or(service.start_retries);
     }
     let inner = table.take("backoff");
     if let Some(inner) = inner.and_then(|value| value.table(problems)) {

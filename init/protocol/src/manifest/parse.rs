@@ -160,6 +160,10 @@ fn init_settings(mut table: Table<'_>, problems: &mut Problems) -> InitSettings 
     {
         settings.stop_timeout = span;
     }
+    let keep = table.take("keep_running");
+    if let Some(keep) = keep.and_then(|value| value.boolean(problems)) {
+        settings.keep_running = keep;
+    }
     if let Some(value) = table.take("log") {
         settings.log = logging::read_box(&value, problems);
     }

@@ -2,6 +2,7 @@
 
 use super::values::{positive, words};
 use super::write::{list, quoted};
+use crate::control::Exit;
 use crate::decode::{Problems, Table, Value};
 use crate::{Millis, Signal};
 
@@ -45,6 +46,62 @@ impl Restart {
     ];
 }
 
+/// `success = [0, 2]`: the exit codes that say that all is well. A signal never
+/// does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ExitCodes([u64; 4]);
+
+impl Default for ExitCodes {
+    fn default() -> Self {
+        [0].into_iter().collect()
+    }
+}
+
+impl FromIterator<u8> for ExitCodes {
+    fn from_iter<T: IntoIterator<Item = u8>>(codes: T) -> Self {
+        let mut set = Self([0; 4]);
+        for code in codes {
+            if let Some(word) = set.0.get_mut(usize::from(code / 64)) {
+                *word |= 1 << (code % 64);
+            }
+        }
+        set
+    }
+}
+
+impl ExitCodes {
+    /// Whether a process that ended so says that all is well.
+    #[must_use]
+    pub fn has(self, exit: Exit) -> bool {
+        let Exit::Code(code) = exit else { return false };
+        let word = self.0.get(usize::from(code / 64)).copied();
+        word.is_some_and(|word| word >> (code % 64) & 1 == 1)
+    }
+
+    /// Each, in ascending order.
+    pub fn iter(self) -> impl Iterator<Item = u8> {
+        (0..=u8::MAX).filter(move |code| self.has(Exit::Code(*code)))
+    }
+}
+
+/// Reads `success`.
+pub(super) fn exit_codes(value: &Value<'_>, problems: &mut Problems) -> Option<ExitCodes> {
+    let Some(elements) = value.as_array() else {
+        value.wrong_type("an array of exit codes such as [0, 2]", problems);
+        return None;
+    };
+    let codes = elements
+        .iter()
+        .filter_map(|code| code.integer(0..=u8::MAX, problems));
+    Some(codes.collect())
+}
+
+/// As TOML.
+pub(super) fn write_exit_codes(codes: ExitCodes) -> String {
+    let codes: Vec<String> = codes.iter().map(|code| code.to_string()).collect();
+    format!("[{}]", codes.join(", "))
+}
+
 /// `backoff = { initial = "1s", max = "30s" }`: the wait before a restart
 /// doubles from `initial` to `max`, with jitter, and is back at the start
 /// after 60 s ready.
@@ -81,7 +138,7 @@ impl OnUnhealthy {
         [("restart", Self::Restart), ("ignore", Self::Ignore)];
 }
 
-/// `stop = { signal = "TERM", timeout = "5s", command = "…" }`.
+/// `stop = { signal = "TERM", timeout = "5s", command = "…", group = true }`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Stop {
     /// Sent first; TERM unless said. With a command, only where that fails.
@@ -91,6 +148,9 @@ pub struct Stop {
     /// Run in place of the signal, split into words, with MAINPID in its
     /// environment.
     pub command: Option<Vec<String>>,
+    /// Its signals go to its whole process group; only to its main process
+    /// otherwise.
+    pub group: bool,
 }
 
 /// `reload`: what makes a service read its files again.
@@ -161,26 +221,35 @@ pub(super) fn stop(mut table: Table<'_>, default: &Stop, problems: &mut Problems
     let command = table
         .take("command")
         .and_then(|value| words(&value, problems));
+    let group = table.take("group");
+    let group = group.and_then(|value| value.boolean(problems));
     table.finish(&[], problems);
     Stop {
         signal: signal.unwrap_or(default.signal),
         timeout: timeout.unwrap_or(default.timeout),
         command: command.or_else(|| default.command.clone()),
+        group: group.unwrap_or(default.group),
     }
 }
 
-/// As TOML.
-pub(super) fn write_stop(stop: &Stop) -> String {
+/// As TOML; `group` only where it is not as in `usual`.
+pub(super) fn write_stop(stop: &Stop, usual: &Stop) -> String {
     let Stop {
         signal,
         timeout,
         command,
+        group,
     } = stop;
     let command = command
         .as_ref()
         .map(|words| format!(", command = {}", list(words)));
     let command = command.unwrap_or_default();
-    format!("{{ signal = \"{signal}\", timeout = \"{timeout}\"{command} }}")
+    let group = if *group == usual.group {
+        String::new()
+    } else {
+        format!(", group = {group}")
+    };
+    format!("{{ signal = \"{signal}\", timeout = \"{timeout}\"{command}{group} }}")
 }
 
 /// Reads `reload = "HUP"` or `{ signal | command = … }`.

@@ -25,6 +25,9 @@ pub struct Listen {
     pub owner: Option<String>,
     /// `reuse_port`: others may open the same port beside it (SO_REUSEPORT).
     pub reuse_port: bool,
+    /// It is the service's descriptor 0, as FastCGI wants it, and not among
+    /// those of LISTEN_FDS.
+    pub stdin: bool,
 }
 
 /// Where a socket listens, inside the box.
@@ -94,7 +97,7 @@ const RESERVED: &str = "holdall-";
 const FORM: &str = "write \"http=8000\", \"http=127.0.0.1:8000\" or \"api=/run/api.sock\"";
 
 /// Reads one entry of `listen`: a string, or `{ name, at, backlog, mode, owner,
-/// reuse_port }`.
+/// reuse_port, stdin }`.
 pub(super) fn listen(value: &Value<'_>, problems: &mut Problems) -> Option<Listen> {
     if value.as_integer().is_some() {
         problems.add_help(value.span(), "`listen` must name its sockets", FORM);
@@ -123,6 +126,8 @@ pub(super) fn listen(value: &Value<'_>, problems: &mut Problems) -> Option<Liste
     let reuse_port = reuse_value
         .as_ref()
         .and_then(|value| value.boolean(problems));
+    let stdin = table.take("stdin");
+    let stdin = stdin.and_then(|value| value.boolean(problems));
     table.finish(&[], problems);
     let (name, at) = (name?.string(problems)?, at?);
     let place = match at.as_integer() {
@@ -141,6 +146,7 @@ pub(super) fn listen(value: &Value<'_>, problems: &mut Problems) -> Option<Liste
     }
     (listen.backlog, listen.mode, listen.owner) = (backlog, mode, owner);
     listen.reuse_port = reuse_port.unwrap_or(false);
+    listen.stdin = stdin.unwrap_or(false);
     Some(listen)
 }
 
@@ -167,6 +173,7 @@ fn socket(value: &Value<'_>, name: &str, place: &str, problems: &mut Problems) -
         mode: None,
         owner: None,
         reuse_port: false,
+        stdin: false,
     })
 }
 
@@ -215,6 +222,7 @@ pub(super) fn write_listen(listen: &Listen) -> String {
         mode,
         owner,
         reuse_port,
+        stdin,
     } = listen;
     let mut more = String::new();
     if let Some(backlog) = backlog {
@@ -228,6 +236,9 @@ pub(super) fn write_listen(listen: &Listen) -> String {
     }
     if *reuse_port {
         more.push_str(", reuse_port = true");
+    }
+    if *stdin {
+        more.push_str(", stdin = true");
     }
     if more.is_empty() {
         return quoted(format!("{name}={address}"));

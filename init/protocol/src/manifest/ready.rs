@@ -21,6 +21,8 @@ pub struct Ready {
 pub enum Dialect {
     /// sd_notify(3): READY=1 to the socket in NOTIFY_SOCKET.
     Notify,
+    /// It has lived for so long.
+    After(Millis),
     /// A line written to this descriptor, as s6 has it.
     Fd(u32),
     /// A line of its log that has this text, or fits this pattern, in it.
@@ -39,7 +41,7 @@ const MAX_PATTERN: usize = 1024;
 const HELP: &str =
     "write \"notify\", { fd = 3 }, { log = \"text\" }, or a probe such as { tcp = 80 }";
 
-/// Reads `ready = "notify"` or `{ notify | fd | log | exec | http | tcp | file
+/// Reads `ready = "notify"` or `{ notify | after | fd | log | exec | http | tcp | file
 /// = …, timeout }`.
 pub(super) fn read(value: &Value<'_>, problems: &mut Problems) -> Option<Ready> {
     let by = match value.as_str() {
@@ -60,7 +62,7 @@ pub(super) fn read(value: &Value<'_>, problems: &mut Problems) -> Option<Ready> 
     };
     let asked = probe::take(
         &mut table,
-        &["notify", "fd", "log"],
+        &["notify", "after", "fd", "log"],
         "ready",
         HELP,
         problems,
@@ -81,6 +83,7 @@ fn dialect(asked: &Value<'_>, problems: &mut Problems) -> Option<Dialect> {
             }
             on.then_some(Dialect::Notify)
         }
+        "after" => positive(asked, problems).map(Dialect::After),
         "fd" => asked.integer(DESCRIPTORS, problems).map(Dialect::Fd),
         "log" => {
             let pattern = asked.string(problems)?;
@@ -100,6 +103,7 @@ pub(super) fn write(ready: &Ready) -> String {
     let by = match &ready.by {
         Dialect::Notify if ready.timeout.is_none() => return quoted("notify"),
         Dialect::Notify => "notify = true".to_owned(),
+        Dialect::After(span) => format!("after = \"{span}\""),
         Dialect::Fd(number) => format!("fd = {number}"),
         Dialect::Log(pattern) => format!("log = {}", quoted(pattern)),
         Dialect::Asked(probe) => probe::write(probe),

@@ -6,8 +6,8 @@ use std::ops::Range;
 use super::parse::{environment, profile_name};
 use super::values::{absolute, elements};
 use super::{
-    Backoff, Condition, Dependency, GiveUp, Kind, Limits, Logging, OnUnhealthy, Overlay, Restart,
-    Schedule, Service, Start, Stop, life, ports, process, unbuilt,
+    Backoff, Condition, Dependency, ExitCodes, GiveUp, Kind, Limits, Logging, OnUnhealthy, Overlay,
+    Restart, Schedule, Service, Start, Stop, life, ports, process, unbuilt,
 };
 use crate::decode::{Problems, Table, Value};
 use crate::{Millis, ServiceName, Signal};
@@ -28,6 +28,8 @@ const FIXED: &[&str] = &[
 /// What compose and supervisord call them.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("after", "depends_on"),
+    ("priority", "order"),
+    ("exitcodes", "success"),
     ("autorestart", "restart"),
     ("autostart", "start"),
     ("cmd", "command"),
@@ -47,7 +49,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("requires", "depends_on"),
     ("restart_policy", "restart"),
     ("scale", "instances"),
-    ("startretries", "give_up"),
+    ("startretries", "start_retries"),
+    ("startsecs", "ready"),
     ("stdout_logfile", "log"),
     ("stop_grace_period", "stop"),
     ("stop_signal", "stop"),
@@ -97,6 +100,7 @@ impl Service {
             expose: Vec::new(),
             volumes: Vec::new(),
             start: Start::Boot,
+            order: 0,
             ready: None,
             health: None,
             watchdog: None,
@@ -105,6 +109,8 @@ impl Service {
                 Kind::Oneshot => Restart::OnFailure,
                 Kind::Job => Restart::Never,
             },
+            success: ExitCodes::default(),
+            start_retries: None,
             backoff: Backoff {
                 initial: Millis::from_secs(1),
                 max: Millis::from_secs(30),
@@ -120,6 +126,7 @@ impl Service {
                 signal: Signal::TERM,
                 timeout: Millis::from_secs(5),
                 command: None,
+                group: true,
             },
             reload: None,
             instances: None,
@@ -244,6 +251,10 @@ impl Draft {
         }
         for value in elements(table.take("listen"), problems) {
             if let Some(listen) = ports::listen(&value, problems) {
+                let second = |other: &super::Listen| other.stdin && listen.stdin;
+                if self.service.listen.iter().any(second) {
+                    problems.add(value.span(), "`stdin` is that of another socket already");
+                }
                 self.service.listen.push(listen);
                 self.listen_spans.push(value.span());
             }

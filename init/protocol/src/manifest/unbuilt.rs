@@ -14,7 +14,15 @@ const UNBUILT: &[&str] = &[
     "service.*.health.http.status",
     "service.*.health.http.unix",
     "service.*.health.successes",
-    "service.*.ready",
+    "service.*.ready=notify",
+    "service.*.ready.exec",
+    "service.*.ready.fd",
+    "service.*.ready.file",
+    "service.*.ready.http",
+    "service.*.ready.log",
+    "service.*.ready.notify",
+    "service.*.ready.tcp",
+    "service.*.ready.timeout",
     "service.*.watchdog",
 ];
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::policy::{word_of, write_reload, write_stop};
+use super::policy::{word_of, write_exit_codes, write_reload, write_stop};
 use super::ports::write_listen;
 use super::{
     Condition, InitSettings, Kind, Manifest, OnUnhealthy, Overlay, Profile, Restart, Service,
@@ -55,6 +55,7 @@ fn write_init(out: &mut Lines, init: &InitSettings) {
         "stop_timeout",
         || quoted(init.stop_timeout),
     );
+    out.unless(!init.keep_running, "keep_running", || "true".to_owned());
     out.unless(init.log == usual.log, "log", || {
         logging::write_box(init.log)
     });
@@ -125,6 +126,9 @@ fn write_changes(out: &mut Lines, service: &Service, usual: &Service) {
     out.unless(service.start == usual.start, "start", || {
         word_of(&Start::WORDS, &service.start)
     });
+    out.unless(service.order == usual.order, "order", || {
+        service.order.to_string()
+    });
     if let Some(ready) = service
         .ready
         .as_ref()
@@ -147,7 +151,7 @@ fn write_changes(out: &mut Lines, service: &Service, usual: &Service) {
     }
     write_restart(out, service, usual);
     out.unless(service.stop == usual.stop, "stop", || {
-        write_stop(&service.stop)
+        write_stop(&service.stop, &usual.stop)
     });
     if let Some(reload) = service
         .reload
@@ -202,6 +206,15 @@ fn write_restart(out: &mut Lines, service: &Service, usual: &Service) {
     out.unless(service.restart == usual.restart, "restart", || {
         word_of(&Restart::WORDS, &service.restart)
     });
+    out.unless(service.success == usual.success, "success", || {
+        write_exit_codes(service.success)
+    });
+    if let Some(retries) = service
+        .start_retries
+        .filter(|_| service.start_retries != usual.start_retries)
+    {
+        out.line("start_retries", &retries.to_string());
+    }
     out.unless(service.backoff == usual.backoff, "backoff", || {
         let super::Backoff { initial, max } = service.backoff;
         format!("{{ initial = \"{initial}\", max = \"{max}\" }}")

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use holdall_protocol::control::{Exit, HealthKind, State};
 use holdall_protocol::manifest::{
-    Backoff, Condition, Dependency, GiveUp, Health, Kind, OnUnhealthy, Probe, Reload, Restart,
-    Schedule, Service, Start, Stop,
+    Backoff, Condition, Dependency, Dialect, GiveUp, Health, Kind, OnUnhealthy, Probe, Ready,
+    Reload, Restart, Schedule, Service, Start, Stop,
 };
 use holdall_protocol::{Manifest, Millis, Signal};
 use holdall_supervise::{Action, Command, Event, Options, ServiceId, Supervisor, Timestamp};
@@ -99,6 +99,7 @@ prop_compose! {
         essential in any::<bool>(),
         ignore in any::<bool>(),
         stop in spans(),
+        (retries, after, order) in (prop::option::of(0_u32..4), prop::option::of(1_u64..5000), -2_i32..3),
     ) -> Service {
         let mut service = Service::new("x".parse().expect("a name"), kind, vec!["run".to_owned()]);
         service.health = health;
@@ -108,7 +109,10 @@ prop_compose! {
         service.essential = essential;
         service.on_unhealthy = if ignore { OnUnhealthy::Ignore } else { OnUnhealthy::Restart };
         let command = stop_command.then(|| vec!["quit".to_owned()]);
-        service.stop = Stop { signal: Signal::TERM, timeout: stop, command };
+        service.stop = Stop { signal: Signal::TERM, timeout: stop, command, group: true };
+        service.start_retries = retries;
+        service.ready = after.map(|span| Ready { by: Dialect::After(Millis(span)), timeout: None });
+        service.order = order;
         service.schedule = Some(schedule).filter(|_| kind == Kind::Job);
         // The manifest refuses it of what runs to its end.
         let may = kind == Kind::Daemon || start != Start::OnDemand;

@@ -8,6 +8,7 @@ mod health;
 mod jobs;
 mod reconfigure;
 mod restarts;
+mod retries;
 mod starting;
 mod stopping;
 mod told;

@@ -49,6 +49,7 @@ fn each_service_gets_its_own_signal_and_time_and_then_is_killed() {
         signal: Signal::QUIT,
         timeout: Millis(700),
         command: None,
+        group: true,
     };
     let mut world = boot(&manifest, &[("a", deaf())]);
     world.run_until(1000);
