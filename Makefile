@@ -11,6 +11,7 @@ BUILD_PACKAGES := gcc libc6-dev
 RUN_PACKAGES   := mmdebstrap debian-archive-keyring
 DEMO_PACKAGES  := curl
 TEST_PACKAGES  := strace procps busybox-static python3 skopeo umoci docker.io podman buildah crun catatonit \
+                  supervisor tini dumb-init \
                   qemu-system-x86 e2fsprogs xz-utils chromium
 # libFuzzer is C++.
 FUZZ_PACKAGES  := g++

@@ -49,6 +49,7 @@ pub(crate) enum Verb {
     Check(commands::check::Args),
     Build(commands::build::Args),
     Images(commands::images::Args),
+    Import(commands::import::Args),
     Run(commands::run::Args),
     Ps(commands::ps::Args),
     Logs(commands::logs::Args),

@@ -60,6 +60,7 @@ fn dispatch(context: &Context, verb: &Verb) -> Outcome {
         Verb::Check(args) => commands::check::run(context, args),
         Verb::Build(args) => commands::build::run(context, args),
         Verb::Images(args) => commands::images::run(context, args),
+        Verb::Import(args) => commands::import::run(context, args),
         Verb::Run(args) => commands::run::run(context, args),
         Verb::Ps(args) => commands::ps::run(context, args),
         Verb::Logs(args) => commands::logs::run(context, args),

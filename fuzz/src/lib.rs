@@ -29,6 +29,7 @@ mod packages;
 mod reference;
 mod seccomp;
 mod supervise;
+mod supervisord;
 mod tarball;
 #[expect(dead_code, reason = "its scenarios use the rest")]
 #[expect(
@@ -48,7 +49,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 18] = [
     target("accounts", accounts::run),
     target("archive", archive::run),
     target("documents", documents::run),
@@ -66,6 +67,7 @@ pub const TARGETS: [Target; 17] = [
     target("reference", reference::run),
     target("seccomp", seccomp::run),
     target("supervise", supervise::run),
+    target("supervisord", supervisord::run),
 ];
 
 const fn target(name: &'static str, run: fn(&[u8])) -> Target {

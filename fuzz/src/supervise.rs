@@ -5,7 +5,7 @@ use arbitrary::{Result, Unstructured};
 use holdall_protocol::control::{Exit, HealthKind};
 use holdall_protocol::manifest::{
     Backoff, Condition, Dependency, Dialect, GiveUp, Health, Kind, OnUnhealthy, Probe, Ready,
-    Reload, Restart, Schedule, Service, Start, Stop,
+    Reload, Restart, Schedule, Service, Start,
 };
 use holdall_protocol::{Manifest, Millis, ServiceName, Signal};
 use holdall_supervise::{Action, Command, Event, Options, ServiceId, Supervisor, Timestamp};
@@ -85,12 +85,8 @@ fn service(from: &mut Unstructured<'_>, at: u8) -> Result<Service> {
     };
     service.essential = from.arbitrary()?;
     service.on_unhealthy = *from.choose(&[OnUnhealthy::Restart, OnUnhealthy::Ignore])?;
-    service.stop = Stop {
-        signal: Signal::TERM,
-        timeout: span(from)?,
-        command: maybe(from, |_| Ok(vec!["quit".to_owned()]))?,
-        group: true,
-    };
+    service.stop.timeout = span(from)?;
+    service.stop.command = maybe(from, |_| Ok(vec!["quit".to_owned()]))?;
     service.start_retries = maybe(from, |from| from.int_in_range(0..=3))?;
     service.ready = maybe(from, |from| {
         Ok(Ready {

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use holdall_protocol::control::HealthKind;
 use holdall_protocol::{Millis, Moment, ServiceName, Signal};
 
+use crate::signals::Forwarding;
 use crate::usage::UsageError;
 
 mod options;
@@ -22,8 +23,10 @@ pub(crate) const DEFAULT_CONFIG: &str = "/etc/holdall.toml";
 /// The checked command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Invocation {
-    /// `--config`.
+    /// `--config`, or `--supervisord`.
     pub(crate) config: Option<PathBuf>,
+    /// The file is a supervisord.conf.
+    pub(crate) supervisord: bool,
     /// `--run-dir`.
     pub(crate) run_dir: Option<PathBuf>,
     /// `--profile`.
@@ -43,6 +46,10 @@ pub(crate) enum Verb {
         command: Vec<OsString>,
         /// Start it only once the box is ready.
         after_ready: bool,
+        /// What signals become on their way to it.
+        forwarding: Forwarding,
+        /// They go to its main process alone.
+        single_child: bool,
     },
     /// Show the services.
     Ps,
@@ -107,6 +114,7 @@ pub(crate) const VERBS: [&str; 14] = [
 #[derive(Default)]
 struct Raw {
     config: Option<PathBuf>,
+    supervisord: bool,
     run_dir: Option<PathBuf>,
     profile: Option<String>,
     verb: Option<&'static str>,
@@ -114,6 +122,8 @@ struct Raw {
     command: Option<Vec<OsString>>,
     help: bool,
     after_ready: bool,
+    forwarding: Forwarding,
+    single_child: bool,
     json: bool,
     follow: bool,
     dry_run: bool,

@@ -108,11 +108,19 @@ fn session(stdio: &Stdio<'_>) -> Result<(), (Stage, Errno)> {
         // still blocked.
         return unistd::tcsetpgrp(std::io::stdin(), unistd::getpid()).map_err(at(Stage::Terminal));
     }
+    if let Stdio::OwnGroup = stdio {
+        return unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_err(at(Stage::Session));
+    }
+    if let Stdio::Same = stdio {
+        return Ok(());
+    }
     unistd::setsid().map_err(at(Stage::Session))?;
     match stdio {
         Stdio::OwnTerminal => sys::take_terminal(0).map_err(at(Stage::Terminal)),
         Stdio::Terminal(fd) => sys::take_terminal(fd.as_raw_fd()).map_err(at(Stage::Terminal)),
-        Stdio::Given(_) | Stdio::Inherited | Stdio::Foreground => Ok(()),
+        Stdio::Given(_) | Stdio::Inherited | Stdio::Foreground | Stdio::OwnGroup | Stdio::Same => {
+            Ok(())
+        }
     }
 }
 
@@ -131,12 +139,18 @@ fn descriptors(launch: &mut Launch, stdio: &Stdio<'_>, first: RawFd) -> Result<(
                 sys::copy_to(fd.as_raw_fd(), to)?;
             }
         }
-        Stdio::Inherited | Stdio::OwnTerminal | Stdio::Foreground => {}
+        Stdio::Inherited
+        | Stdio::OwnTerminal
+        | Stdio::Foreground
+        | Stdio::OwnGroup
+        | Stdio::Same => {}
     }
     for (to, fd) in (3..).zip(&launch.handed) {
         sys::copy_to(*fd, to)?;
     }
-    sys::close_on_exec_from(first);
+    if !launch.passes_all {
+        sys::close_on_exec_from(first);
+    }
     Ok(())
 }
 

@@ -8,12 +8,16 @@ use holdall_protocol::diagnostic::{self, Problem};
 use holdall_protocol::manifest::{Manifest, Reader};
 use serde::Serialize;
 
+use holdall_supervisord::ConfError;
+
 use crate::args::DEFAULT_CONFIG;
+use crate::environment::Environment;
 use crate::listener::with_listener;
+use crate::supervisord;
 
 /// The largest file that is read. The checked form of a thousand services is a
 /// tenth of it.
-const MAX_BYTES: u64 = 4 * 1024 * 1024;
+pub(crate) const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Why there are no services to run.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +33,26 @@ pub(crate) enum ConfigError {
     Profile(String),
 }
 
+impl From<ConfError> for ConfigError {
+    fn from(error: ConfError) -> Self {
+        match error {
+            ConfError::Read { path, source } => Self::Read {
+                path: path.into(),
+                source,
+            },
+            ConfError::Wrong(text) => Self::Invalid(text),
+        }
+    }
+}
+
+/// A file of services that was read.
+#[derive(Debug, Default)]
+pub(crate) struct Loaded {
+    pub(crate) manifest: Manifest,
+    /// What there is to say of it, one line each.
+    pub(crate) remarks: Vec<String>,
+}
+
 /// Where the services were read, and under which profile.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Origin {
@@ -36,6 +60,8 @@ pub(crate) struct Origin {
     pub(crate) path: Option<PathBuf>,
     /// The profile.
     pub(crate) profile: Option<String>,
+    /// It is a supervisord.conf.
+    pub(crate) supervisord: bool,
 }
 
 impl Origin {
@@ -48,11 +74,12 @@ impl Origin {
 
 /// Reads the services. Without a file of its own choice and without the
 /// default one there are none, which is for the caller to judge.
-pub(crate) fn load(
-    chosen: Option<&Path>,
-    profile: Option<&str>,
-) -> Result<Option<Manifest>, ConfigError> {
+pub(crate) fn load(origin: &Origin, env: &Environment) -> Result<Option<Loaded>, ConfigError> {
+    let chosen = origin.path.as_deref();
     let path = chosen.unwrap_or_else(|| Path::new(DEFAULT_CONFIG));
+    if origin.supervisord {
+        return supervisord::load(path, env).map(Some);
+    }
     let text = match read(path) {
         Err(ConfigError::Read { source, .. })
             if chosen.is_none() && source.kind() == io::ErrorKind::NotFound =>
@@ -62,10 +89,13 @@ pub(crate) fn load(
         text => text?,
     };
     let manifest = parse(path, &text)?;
-    let manifest = manifest.for_profile(profile);
-    manifest
-        .map(|manifest| Some(with_listener(manifest)))
-        .map_err(|error| ConfigError::Profile(error.to_string()))
+    let manifest = manifest.for_profile(origin.profile.as_deref());
+    let manifest = manifest.map_err(|error| ConfigError::Profile(error.to_string()))?;
+    let remarks = Vec::new();
+    Ok(Some(Loaded {
+        manifest: with_listener(manifest),
+        remarks,
+    }))
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {

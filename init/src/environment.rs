@@ -52,6 +52,14 @@ impl Environment {
         self.get(name)?.to_str()
     }
 
+    /// All that is UTF-8.
+    pub(crate) fn texts(&self) -> std::collections::BTreeMap<String, String> {
+        let text = |bytes: &Vec<u8>| String::from_utf8(bytes.clone()).ok();
+        let texts = self.variables.iter();
+        let texts = texts.filter_map(|(name, value)| text(name).zip(text(value)));
+        texts.collect()
+    }
+
     pub(crate) fn set(&mut self, name: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
         let (name, value) = (name.into(), value.into());
         match self.variables.iter_mut().find(|(n, _)| *n == name) {

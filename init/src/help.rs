@@ -29,6 +29,7 @@ Verbs:
 
 Options, before or after the verb:
   --config FILE     the services (default /etc/holdall.toml)
+  --supervisord FILE  the services, from a supervisord.conf as it is
   --run-dir DIR     where the control socket lies (default: the first of
                     /run/holdall, /tmp/.holdall-UID, /dev/shm/.holdall-UID)
   --profile NAME    pick a profile of the file (or HOLDALL_PROFILE)
@@ -50,6 +51,8 @@ Usage: /init run [--after-ready] [-- COMMAND …]
   /init run --after-ready -- ./test   start it only once the box is ready
 
   --after-ready     start the command only once every essential service is ready
+  --rewrite S:R     send the command signal R in place of S; 0: send nothing
+  --single-child    signals go to the command alone, not to its whole group
 
 TERM, INT, QUIT and PWR stop the box in order; a second one at once. HUP reads
 the file of services again, USR1 opens the log files anew, USR2 says in the log

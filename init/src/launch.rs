@@ -37,6 +37,8 @@ pub(crate) struct Launch {
     pub(crate) umask: Option<u32>,
     /// Become 3, 4, …
     pub(crate) handed: Vec<RawFd>,
+    /// And every other descriptor that is open without close-on-exec.
+    pub(crate) passes_all: bool,
     /// Those of setrlimit(2), soft and hard.
     pub(crate) limits: Vec<(Resource, u64, u64)>,
     pub(crate) nice: Option<i8>,
@@ -153,6 +155,7 @@ impl Launch {
             groups: Vec::new(),
             umask: None,
             handed: Vec::new(),
+            passes_all: false,
             limits: Vec::new(),
             nice: None,
             oom_score_adj: None,

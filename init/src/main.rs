@@ -45,7 +45,9 @@ mod run;
 mod signals;
 mod sockets;
 mod spawn;
+mod standin;
 mod start;
+mod supervisord;
 #[expect(unsafe_code, reason = "the one home of it")]
 mod sys;
 mod template;
@@ -72,6 +74,9 @@ pub(crate) fn main() -> u8 {
     if environment::program_name().is_some_and(|name| name == LISTENER) {
         return web::run();
     }
+    if let Some(code) = standin::run() {
+        return code;
+    }
     let invocation = match args::parse(environment::arguments()) {
         Ok(invocation) => invocation,
         Err(error) => {
@@ -81,6 +86,7 @@ pub(crate) fn main() -> u8 {
     };
     let Invocation {
         config,
+        supervisord,
         run_dir,
         profile,
         json,
@@ -91,12 +97,17 @@ pub(crate) fn main() -> u8 {
         Verb::Run {
             command,
             after_ready,
+            forwarding,
+            single_child,
         } => run::run(&run::Options {
             config,
+            supervisord,
             run_dir,
             profile,
             command,
             after_ready,
+            forwarding,
+            single_child,
         }),
         Verb::Check(file) => config::check(file.or(config), json),
         Verb::Help(verb) => print(help::of(verb)),

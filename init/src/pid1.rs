@@ -23,7 +23,7 @@ use crate::log::pipes::Pipes;
 use crate::perform::Farewell;
 use crate::poll::{Poll, Ready, Token};
 use crate::probe::Probes;
-use crate::signals::Signals;
+use crate::signals::{Forwarding, Signals};
 use crate::sockets::Sockets;
 use crate::spawn::Starting;
 use crate::terminal::Arrangement;
@@ -57,6 +57,9 @@ pub(crate) struct Instance {
 pub(crate) struct Foreground {
     pub(crate) command: Vec<Vec<u8>>,
     pub(crate) terminal: Arrangement,
+    pub(crate) forwarding: Forwarding,
+    /// Forwarded signals go to its main process alone.
+    pub(crate) single_child: bool,
     pub(crate) pid: Option<i32>,
     pub(crate) mark: Option<Mark>,
 }

@@ -47,10 +47,14 @@ impl Pid1 {
     }
 
     fn forward(&mut self, signal: Signal) {
-        if let Some(pid) = self.foreground.as_ref().and_then(|command| command.pid) {
+        let Some(command) = &self.foreground else {
+            return;
+        };
+        if let (Some(pid), Some(signal)) = (command.pid, command.forwarding.of(signal)) {
             // It is not reaped, so the number is its own. As it was sent: no
             // CONT after it.
-            let _ = sys::kill(-pid, signal);
+            let to = if command.single_child { pid } else { -pid };
+            let _ = sys::kill(to, signal);
         }
     }
 

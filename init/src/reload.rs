@@ -6,7 +6,7 @@ use holdall_protocol::manifest::{Manifest, Schedule};
 use holdall_protocol::{ServiceName, suggest};
 use holdall_supervise::{Event, ServiceId};
 
-use crate::config::{self, Origin};
+use crate::config::{self, Loaded};
 use crate::pid1::{Instance, Pid1};
 
 /// Why nothing was changed: for programs, and for people.
@@ -15,10 +15,13 @@ type Refused = (ErrorKind, String);
 impl Pid1 {
     /// Reads the file again. What changes, one line each.
     pub(crate) fn reload(&mut self, dry_run: bool) -> Result<Vec<String>, Refused> {
-        let Origin { path, profile } = &self.origin;
-        let read = config::load(path.as_deref(), profile.as_deref());
-        let manifest = read.map_err(|error| (ErrorKind::Failed, config::words(&error)))?;
-        self.put(manifest.unwrap_or_default(), dry_run)
+        let read = config::load(&self.origin, &self.env);
+        let read = read.map_err(|error| (ErrorKind::Failed, config::words(&error)))?;
+        let Loaded { manifest, remarks } = read.unwrap_or_default();
+        for remark in remarks {
+            self.log.say(&remark);
+        }
+        self.put(manifest, dry_run)
     }
 
     /// Reloads for a signal: what comes of it goes into the log.

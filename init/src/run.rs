@@ -14,7 +14,7 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use crate::cgroup::Cgroups;
 use crate::clock::Clock;
-use crate::config::{self, ConfigError, Origin};
+use crate::config::{self, ConfigError, Loaded, Origin};
 use crate::control::Control;
 use crate::environment::Environment;
 use crate::errand::Errands;
@@ -28,7 +28,7 @@ use crate::perform::complain;
 use crate::pid1::{Foreground, Instance, Pid1};
 use crate::poll::Poll;
 use crate::probe::Probes;
-use crate::signals::Signals;
+use crate::signals::{Forwarding, Signals};
 use crate::sockets::Sockets;
 use crate::terminal::Arrangement;
 use crate::{account, boot, handed, sys};
@@ -39,10 +39,13 @@ const BUG: u8 = 70;
 /// The checked command line of `run`.
 pub(crate) struct Options<'a> {
     pub(crate) config: Option<PathBuf>,
+    pub(crate) supervisord: bool,
     pub(crate) run_dir: Option<&'a Path>,
     pub(crate) profile: Option<String>,
     pub(crate) command: Vec<OsString>,
     pub(crate) after_ready: bool,
+    pub(crate) forwarding: Forwarding,
+    pub(crate) single_child: bool,
 }
 
 /// Why the init can't run.
@@ -121,12 +124,13 @@ fn boot(options: &Options<'_>) -> Result<Pid1, BootError> {
     let origin = Origin {
         path: options.config.clone(),
         profile: profile.or_else(|| env.text("HOLDALL_PROFILE").map(str::to_owned)),
+        supervisord: options.supervisord,
     };
-    let manifest = config::load(origin.path.as_deref(), origin.profile.as_deref())?;
-    if manifest.is_none() && options.command.is_empty() {
+    let loaded = config::load(&origin, &env)?;
+    if loaded.is_none() && options.command.is_empty() {
         return Err(BootError::Nothing);
     }
-    let manifest = manifest.unwrap_or_default();
+    let Loaded { manifest, remarks } = loaded.unwrap_or_default();
     let system = |verb| move |errno| BootError::System { verb, errno };
     let signals = Signals::take().map_err(system("take over the signals"))?;
     if !is_pid1 {
@@ -161,6 +165,9 @@ fn boot(options: &Options<'_>) -> Result<Pid1, BootError> {
         control
             .listen(&poll, socket, false)
             .map_err(system("listen on the socket handed over"))?;
+    }
+    for remark in remarks {
+        log.say(&remark);
     }
     let run_dir = listen(options, &poll, &mut control, &mut log);
     let has_proc = lineage::proc_is_ours();
@@ -234,6 +241,8 @@ fn foreground(options: &Options<'_>) -> Option<Foreground> {
     Some(Foreground {
         command,
         terminal: Arrangement::make(),
+        forwarding: options.forwarding.clone(),
+        single_child: options.single_child,
         pid: None,
         mark: None,
     })

@@ -56,6 +56,45 @@ fn forward(signal: u8) -> Meaning {
     Signal::from_number(signal).map_or(Meaning::Nothing, Meaning::Forward)
 }
 
+/// What a signal for a command becomes on its way to it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Forwarding {
+    /// From, and to; none sends nothing.
+    rewrites: Vec<(u8, Option<Signal>)>,
+}
+
+impl Forwarding {
+    /// Reads `15:3`: QUIT in place of TERM. `15:0` sends nothing. No signal may
+    /// be above `highest`.
+    pub(crate) fn rewrite(text: &str, highest: u8) -> Option<(u8, u8)> {
+        let (from, to) = text.split_once(':')?;
+        let (from, to) = (from.parse::<u8>().ok()?, to.parse::<u8>().ok()?);
+        ((1..=highest).contains(&from) && to <= highest).then_some((from, to))
+    }
+
+    /// Sends one in place of another.
+    pub(crate) fn add(&mut self, from: u8, to: u8) {
+        self.rewrites.retain(|(known, _)| *known != from);
+        self.rewrites.push((from, Signal::from_number(to)));
+    }
+
+    /// As [`add`](Self::add), unless something is said of it.
+    pub(crate) fn add_usual(&mut self, from: u8, to: u8) {
+        if !self.rewrites.iter().any(|(known, _)| *known == from) {
+            self.add(from, to);
+        }
+    }
+
+    /// What is sent for a signal.
+    pub(crate) fn of(&self, signal: Signal) -> Option<Signal> {
+        let mut rewrites = self.rewrites.iter();
+        match rewrites.find(|(from, _)| *from == signal.number()) {
+            Some((_, to)) => *to,
+            None => Some(signal),
+        }
+    }
+}
+
 /// The signals of this process as a descriptor.
 pub(crate) struct Signals {
     pub(crate) fd: SignalFd,

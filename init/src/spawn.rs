@@ -32,6 +32,10 @@ pub(crate) enum Stdio<'a> {
     /// Init's own; init's session goes on, and the child's group is put in the
     /// foreground of its terminal.
     Foreground,
+    /// Init's own, in init's session and a group of its own.
+    OwnGroup,
+    /// Init's own, in init's session and group.
+    Same,
     /// This terminal, of its new session.
     Terminal(BorrowedFd<'a>),
 }

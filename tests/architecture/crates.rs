@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::workspace::{Crate, crates, root};
 
 /// Crate → crates of this workspace that it may use.
-const MAY_USE: [(&str, &[&str]); 9] = [
+const MAY_USE: [(&str, &[&str]); 10] = [
     (
         "holdall",
         &[
             "holdall-builder",
             "holdall-runtime",
             "holdall-image",
+            "holdall-supervisord",
             "holdall-protocol",
         ],
     ),
@@ -21,7 +22,15 @@ const MAY_USE: [(&str, &[&str]); 9] = [
     ),
     ("holdall-runtime", &["holdall-image", "holdall-protocol"]),
     ("holdall-image", &[]),
-    ("holdall-init", &["holdall-supervise", "holdall-protocol"]),
+    (
+        "holdall-init",
+        &[
+            "holdall-supervise",
+            "holdall-supervisord",
+            "holdall-protocol",
+        ],
+    ),
+    ("holdall-supervisord", &["holdall-protocol"]),
     ("holdall-supervise", &["holdall-protocol"]),
     ("holdall-protocol", &[]),
     // It measures the programs as a user has them.
@@ -34,14 +43,16 @@ const MAY_USE: [(&str, &[&str]); 9] = [
             "holdall-runtime",
             "holdall-image",
             "holdall-supervise",
+            "holdall-supervisord",
             "holdall-protocol",
         ],
     ),
 ];
 
-/// Outside crates of the two that must stay pure: no I/O, no clock.
-const PURE: [(&str, &[&str]); 2] = [
+/// Outside crates of those that must stay pure: no I/O, no clock.
+const PURE: [(&str, &[&str]); 3] = [
     ("holdall-supervise", &["thiserror"]),
+    ("holdall-supervisord", &["thiserror"]),
     (
         "holdall-protocol",
         &["serde", "serde_json", "shell-words", "thiserror", "toml"],

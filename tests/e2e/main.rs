@@ -22,6 +22,7 @@ mod failures;
 mod fsck;
 mod heal;
 mod images;
+mod import;
 mod interrupt;
 mod kills;
 mod life_cycle;

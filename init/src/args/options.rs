@@ -5,12 +5,16 @@ use std::ffi::{OsStr, OsString};
 use holdall_protocol::control::HealthKind;
 
 use super::{Raw, Since};
+use crate::signals::Forwarding;
 use crate::usage::UsageError;
 
 /// Verbs that print something but errors.
 const HAS_OUTPUT: [&str; 9] = [
     "ps", "why", "logs", "events", "reload", "scale", "health", "check", "version",
 ];
+
+/// The last of the real-time signals.
+const HIGHEST_SIGNAL: u8 = 64;
 
 /// Reads one option, with its value where it has one.
 pub(super) fn read(
@@ -31,7 +35,14 @@ pub(super) fn read(
             .ok_or(UsageError::MissingValue(option))
     };
     match (name, raw.verb) {
-        ("--config", _) => raw.config = Some(value("--config")?.into()),
+        ("--config", _) => {
+            raw.config = Some(value("--config")?.into());
+            raw.supervisord = false;
+        }
+        ("--supervisord", None | Some("run")) => {
+            raw.config = Some(value("--supervisord")?.into());
+            raw.supervisord = true;
+        }
         ("--run-dir", _) => raw.run_dir = Some(value("--run-dir")?.into()),
         ("--profile", _) => {
             raw.profile = Some(value("--profile")?.to_string_lossy().into_owned());
@@ -70,6 +81,18 @@ pub(super) fn read(
             };
             raw.since = Some(ago.or_else(|_| at()).map_err(bad)?);
         }
+        ("--rewrite", None | Some("run")) => {
+            let text = value("--rewrite")?.to_string_lossy().into_owned();
+            let Some((from, to)) = Forwarding::rewrite(&text, HIGHEST_SIGNAL) else {
+                let wanted = "two signals, such as 15:3 (0: send nothing)";
+                return Err(UsageError::BadValue {
+                    option: "--rewrite",
+                    value: text,
+                    wanted,
+                });
+            };
+            raw.forwarding.add(from, to);
+        }
         (_, verb) => {
             flag(raw, name, verb)?;
             if has_inline {
@@ -96,6 +119,7 @@ fn flag(raw: &mut Raw, name: &str, verb: Option<&'static str>) -> Result<(), Usa
         ("-h" | "--help", _) => raw.help = true,
         ("-V" | "--version", None) => raw.verb = Some("version"),
         ("--after-ready", None | Some("run")) => raw.after_ready = true,
+        ("--single-child", None | Some("run")) => raw.single_child = true,
         ("-f" | "--follow", Some("logs" | "events")) => raw.follow = true,
         ("-t" | "--timestamps", Some("logs")) => raw.timestamps = true,
         ("--dry-run", Some("reload")) => raw.dry_run = true,

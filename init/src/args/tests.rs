@@ -10,37 +10,54 @@ fn verb(line: &str) -> Verb {
     words(line).expect("well-formed").verb
 }
 
+fn run(command: Vec<OsString>, after_ready: bool) -> Verb {
+    Verb::Run {
+        command,
+        after_ready,
+        forwarding: Forwarding::default(),
+        single_child: false,
+    }
+}
+
+#[test]
+fn signals_are_rewritten_as_said_and_go_to_the_command_alone_where_that_is_said() {
+    let Verb::Run {
+        forwarding,
+        single_child,
+        ..
+    } = verb("--rewrite 15:3 run --rewrite=2:0 --single-child -- sh")
+    else {
+        panic!("it runs")
+    };
+    let of = |number| forwarding.of(Signal::from_number(number).expect("a signal"));
+    assert_eq!(of(15), Signal::from_number(3));
+    assert_eq!((of(2), of(1)), (None, Signal::from_number(1)));
+    assert!(single_child);
+    for bad in ["15", "0:3", "15:65", "TERM:3"] {
+        assert!(words(&format!("--rewrite {bad}")).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_supervisord_conf_stands_in_for_the_file_of_services() {
+    let read = words("--supervisord /etc/s.conf").expect("well-formed");
+    assert!(read.supervisord && read.config == Some("/etc/s.conf".into()));
+    assert!(words("ps --supervisord x").is_err());
+}
+
 #[test]
 fn nothing_at_all_runs_the_services() {
-    assert_eq!(
-        verb(""),
-        Verb::Run {
-            command: vec![],
-            after_ready: false
-        }
-    );
-    assert_eq!(
-        verb("run --"),
-        Verb::Run {
-            command: vec![],
-            after_ready: false
-        }
-    );
+    assert_eq!(verb(""), run(vec![], false));
+    assert_eq!(verb("run --"), run(vec![], false));
 }
 
 #[test]
 fn what_follows_the_dashes_is_a_command_whatever_it_looks_like() {
     let command = vec!["sh".into(), "-c".into(), "--config".into()];
-    let run = Verb::Run {
-        command,
-        after_ready: false,
-    };
-    assert_eq!(verb("run -- sh -c --config"), run);
-    assert_eq!(verb("-- sh -c --config"), run);
-    let ps = Verb::Run {
-        command: vec!["ps".into(), "aux".into()],
-        after_ready: true,
-    };
+    let sh = run(command, false);
+    assert_eq!(verb("run -- sh -c --config"), sh);
+    assert_eq!(verb("-- sh -c --config"), sh);
+    let ps = run(vec!["ps".into(), "aux".into()], true);
     assert_eq!(verb("run --after-ready -- ps aux"), ps);
 }
 

@@ -13,6 +13,7 @@ use crate::usage::UsageError;
 pub(super) fn check(raw: Raw) -> Result<Invocation, UsageError> {
     let Raw {
         config,
+        supervisord,
         run_dir,
         profile,
         words,
@@ -23,6 +24,7 @@ pub(super) fn check(raw: Raw) -> Result<Invocation, UsageError> {
     let done = |verb| {
         Ok(Invocation {
             config,
+            supervisord,
             run_dir,
             profile,
             json: raw.json,
@@ -111,6 +113,8 @@ pub(super) fn check(raw: Raw) -> Result<Invocation, UsageError> {
             Verb::Run {
                 command: command.unwrap_or_default(),
                 after_ready: raw.after_ready,
+                forwarding: raw.forwarding,
+                single_child: raw.single_child,
             }
         }
     };

@@ -108,6 +108,7 @@ impl Instance {
                 Why::Unhealthy { ready },
             ),
             OnUnhealthy::Restart | OnUnhealthy::Ignore => {
+                live.ready_at = None;
                 live.stage = Stage::Unhealthy { ready };
                 State::Live(live)
             }

@@ -222,7 +222,10 @@ impl Instance {
             Input::Kill => self.halt(turn, &live, Millis::ZERO, Why::Asked),
             Input::Exited { exit } => {
                 self.forget_probe(turn, &live);
-                let ready = live.stage.ready_for(turn.now);
+                // Its end may be heard of before the time that made it ready.
+                let due = live.ready_at.filter(|at| *at <= turn.now);
+                let ready = due.map(|at| turn.now.since(at));
+                let ready = ready.or(live.stage.ready_for(turn.now));
                 let next = self.ended(turn, live.main, exit, Ending::Itself { ready });
                 turn.act(Action::KillAll { service: self.id });
                 State::Clearing { next }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use holdall_protocol::manifest::{Condition, Kind, Service};
+use holdall_protocol::manifest::{Kind, Service};
 use holdall_protocol::{Manifest, Millis, ServiceName};
 
 use crate::command::Requests;

@@ -1,6 +1,7 @@
 //! What the built init does to real processes. Each test runs one of its own,
 //! in a folder of its own, and fails if it leaves a process behind.
 
+mod anywhere;
 mod boot;
 mod browser;
 mod cgroups;
@@ -24,7 +25,9 @@ mod log_forms;
 mod logs;
 mod reload;
 mod sockets;
+mod standin;
 mod start;
 mod stop;
+mod supervisord;
 mod wire;
 mod world;

@@ -339,6 +339,17 @@ fn processes_with(dir: &Path) -> Vec<i32> {
     pids.filter(|pid| *pid != own).filter(marked).collect()
 }
 
+/// Ends every process that carries the mark of this folder.
+pub(crate) fn kill_marked(dir: &Path) {
+    eventually("everything of it is gone", || {
+        let left = processes_with(dir);
+        for pid in &left {
+            let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+        }
+        left.is_empty().then_some(())
+    });
+}
+
 /// How many processes of an init have `word` in their command line.
 pub(crate) fn processes_running(init: &Init, word: &str) -> usize {
     let has = |pid: &i32| {

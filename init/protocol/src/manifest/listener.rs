@@ -39,6 +39,7 @@ impl InitSettings {
             mode: None,
             owner: None,
             reuse_port: false,
+            stdin: false,
         }];
         service.essential = false;
         service.give_up = GiveUp {

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use holdall_protocol::Millis;
 use holdall_protocol::control::Exit;
 use holdall_protocol::manifest::{
-    Backoff, GiveUp, Health, Kind, OnUnhealthy, Probe, Restart, Schedule, Service, Start,
+    Backoff, Dialect, GiveUp, Health, Kind, OnUnhealthy, Probe, Ready, Restart, Schedule, Service,
+    Start,
 };
 
 use crate::instance::{Input, Instance, Turn};
@@ -170,6 +171,18 @@ fn services() -> Vec<Service> {
             }
         }
     }
+    let like_supervisord = services
+        .iter()
+        .filter(|service| service.kind == Kind::Daemon && service.give_up.failures == 1);
+    let mut like_supervisord: Vec<Service> = like_supervisord.cloned().collect();
+    for (service, retries) in like_supervisord.iter_mut().zip([0, 1].into_iter().cycle()) {
+        service.start_retries = Some(retries);
+        service.ready = Some(Ready {
+            by: Dialect::After(Millis(1000)),
+            timeout: None,
+        });
+    }
+    services.extend(like_supervisord);
     services
 }
 

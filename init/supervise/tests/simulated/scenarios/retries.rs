@@ -58,6 +58,20 @@ fn one_that_ends_too_soon_is_tried_again_a_second_later_each_time_and_then_given
 }
 
 #[test]
+fn an_end_that_is_heard_of_before_the_time_that_made_it_ready_is_one_of_a_ready_one() {
+    let mut world = boot(&one(), &[]);
+    world.run_until(500);
+    let mut supervisor = world.supervisor.clone();
+    let exit = Exit::Code(0);
+    let service = world.id("app");
+    // A busy machine: nothing was told for a while.
+    supervisor.handle(Timestamp(1500), Event::Exited { service, exit });
+    supervisor.handle(Timestamp(1501), Event::Cleared { service });
+    let status = supervisor.status(Timestamp(1501)).services.remove(0);
+    assert_eq!(status.state, State::Exited);
+}
+
+#[test]
 fn what_can_not_be_executed_is_tried_and_given_up_alike() {
     let missing = Program {
         spawn_fails: Some(127),
