@@ -3,18 +3,21 @@
 //! A command is started under ptrace and its processes are told apart by the
 //! name they run under. The calls of those in one role are counted, and at the
 //! chosen one the process is killed, or the call isn't made and fails with the
-//! chosen error. So "at any instant" is a number from 1 to the count of a run
-//! without a fault, and a failure is found again by its number.
+//! chosen error, and as many after it as are wanted. So "at any instant" is a
+//! number from 1 to the count of a run without a fault, and a failure is found
+//! again by its number.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _};
 use std::os::unix::process::ExitStatusExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::poll::{PollTimeout, poll};
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -22,6 +25,10 @@ use nix::unistd::Pid;
 
 /// How long a command with a fault in it may take, before it hangs.
 const LIMIT: Duration = Duration::from_secs(90);
+
+/// How long a new process waits for its maker's report, in milliseconds: those
+/// who live report at once.
+const PATIENCE: u32 = 500;
 
 /// Whose calls are counted: those of processes whose command line begins so.
 /// A fork that has not yet become another program is in its parent's role.
@@ -51,6 +58,9 @@ pub(crate) struct Point<'a> {
     /// From 1 on.
     pub(crate) at: u64,
     pub(crate) fault: Fault,
+    /// So many of these calls fail, one after the other, before the fault
+    /// ends.
+    pub(crate) times: u64,
 }
 
 /// What came of it.
@@ -65,10 +75,22 @@ pub(crate) struct Ended {
     pub(crate) counted: u64,
     /// The number of the call that the fault hit.
     pub(crate) hit: Option<i64>,
+    /// Processes and threads that the command itself has made.
+    pub(crate) made: u64,
 }
 
 /// Runs the command with a fault at this point.
 pub(crate) fn run(command: &Command, point: Point<'_>) -> Ended {
+    run_beside(command, point, |_| {})
+}
+
+/// The same; `beside` is told the command's process and does its part while
+/// the command runs. Where it panics, the command is killed.
+pub(crate) fn run_beside(
+    command: &Command,
+    point: Point<'_>,
+    beside: impl FnOnce(Pid) + Send,
+) -> Ended {
     let mut stopped = Command::new("/bin/sh");
     stopped.args(["-c", "kill -STOP $$; exec \"$0\" \"$@\""]);
     stopped.arg(command.get_program()).args(command.get_args());
@@ -97,11 +119,21 @@ pub(crate) fn run(command: &Command, point: Point<'_>) -> Ended {
             traced
         });
         let first = first.recv().expect("it is started");
+        let beside = scope.spawn(move || {
+            let done = catch_unwind(AssertUnwindSafe(|| beside(first)));
+            if done.is_err() {
+                let _gone = kill(first, Signal::SIGKILL);
+            }
+            done
+        });
         let hung = end.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout);
         if hung {
             let _gone = kill(first, Signal::SIGKILL);
         }
         let traced = tracer.join().expect("the tracer works");
+        if let Err(panic) = beside.join().expect("it catches its panics") {
+            resume_unwind(panic);
+        }
         if hung {
             Traced {
                 status: None,
@@ -123,6 +155,7 @@ pub(crate) fn run(command: &Command, point: Point<'_>) -> Ended {
         err: text(&mut err),
         counted: traced.counted,
         hit: traced.hit,
+        made: traced.made,
     }
 }
 
@@ -130,6 +163,7 @@ struct Traced {
     status: Option<ExitStatus>,
     counted: u64,
     hit: Option<i64>,
+    made: u64,
 }
 
 struct Tracer<'a> {
@@ -137,8 +171,13 @@ struct Tracer<'a> {
     first: Pid,
     /// Whether a process is in the role.
     known: BTreeMap<Pid, bool>,
-    /// The process whose call fails, until it returns.
-    failing: Option<Pid>,
+    /// New ones whose maker has not reported them yet: only its word says
+    /// whether they are in the role. They wait before their first call.
+    held: BTreeSet<Pid>,
+    /// Processes whose call fails, until it returns.
+    failing: BTreeSet<Pid>,
+    /// Calls that are still to fail.
+    left: u64,
     traced: Traced,
 }
 
@@ -164,19 +203,47 @@ impl<'a> Tracer<'a> {
             point,
             first,
             known: BTreeMap::from([(first, false)]),
-            failing: None,
+            held: BTreeSet::new(),
+            failing: BTreeSet::new(),
+            left: match point.fault {
+                Fault::Kill => 1,
+                Fault::Error(_) => point.times,
+            },
             traced: Traced {
                 status: None,
                 counted: 0,
                 hit: None,
+                made: 0,
             },
         };
         while tracer.traced.status.is_none() {
-            let wait = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
-            let status = waitpid(None, Some(wait)).expect("there is a tracee");
+            let status = tracer.wait();
             tracer.step(status);
         }
         tracer.traced
+    }
+
+    /// The next thing that happens. A maker that was killed before it could
+    /// report its child never will: then nobody is held any longer.
+    fn wait(&mut self) -> WaitStatus {
+        let wait = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
+        for _ in 0..PATIENCE {
+            if self.held.is_empty() {
+                break;
+            }
+            let now = waitpid(None, Some(wait | WaitPidFlag::WNOHANG));
+            match now.expect("there is a tracee") {
+                WaitStatus::StillAlive => {
+                    let _slept = poll(&mut [], PollTimeout::from(1_u8));
+                }
+                status => return status,
+            }
+        }
+        for orphan in std::mem::take(&mut self.held) {
+            self.known.insert(orphan, false);
+            self.resume(orphan, None);
+        }
+        waitpid(None, Some(wait)).expect("there is a tracee")
     }
 
     fn step(&mut self, status: WaitStatus) {
@@ -184,20 +251,16 @@ impl<'a> Tracer<'a> {
             WaitStatus::Exited(pid, code) => self.ended(pid, code << 8),
             WaitStatus::Signaled(pid, signal, _) => self.ended(pid, signal as i32),
             WaitStatus::PtraceSyscall(pid) => self.call(pid),
-            WaitStatus::PtraceEvent(pid, _, event) => {
-                self.event(pid, event);
-                self.resume(pid, None);
-            }
-            WaitStatus::Stopped(pid, signal) => {
-                self.known.entry(pid).or_insert(false);
-                self.resume(pid, Some(signal));
-            }
+            WaitStatus::PtraceEvent(pid, _, event) => self.event(pid, event),
+            WaitStatus::Stopped(pid, signal) => self.resume(pid, Some(signal)),
             WaitStatus::Continued(_) | WaitStatus::StillAlive => {}
         }
     }
 
     fn ended(&mut self, pid: Pid, raw: i32) {
         self.known.remove(&pid);
+        self.held.remove(&pid);
+        self.failing.remove(&pid);
         if pid == self.first {
             self.traced.status = Some(ExitStatus::from_raw(raw));
         }
@@ -212,17 +275,23 @@ impl<'a> Tracer<'a> {
         if event == ptrace::Event::PTRACE_EVENT_EXEC as i32 {
             let is_it = self.is_in_role(pid);
             self.known.insert(pid, is_it);
-        } else if forked.iter().any(|kind| *kind as i32 == event)
-            && let Ok(child) = ptrace::getevent(pid)
-        {
-            let role = self.known.get(&pid).copied().unwrap_or(false);
-            let child = Pid::from_raw(i32::try_from(child).expect("a pid"));
-            // The command's forks are processes of their own.
-            let role = role && (self.point.role != Role::Command || is_thread(child, pid));
-            self.known.insert(child, role);
-        } else {
-            self.known.entry(pid).or_insert(false);
+        } else if forked.iter().any(|kind| *kind as i32 == event) {
+            self.traced.made += u64::from(pid == self.first);
+            if let Ok(child) = ptrace::getevent(pid) {
+                let role = self.known.get(&pid).copied().unwrap_or(false);
+                let child = Pid::from_raw(i32::try_from(child).expect("a pid"));
+                // The command's forks are processes of their own.
+                let role = role && (self.point.role != Role::Command || is_thread(child, pid));
+                self.known.insert(child, role);
+                if self.held.remove(&child) {
+                    self.resume(child, None);
+                }
+            }
+        } else if !self.known.contains_key(&pid) {
+            self.held.insert(pid);
+            return;
         }
+        self.resume(pid, None);
     }
 
     fn is_in_role(&self, pid: Pid) -> bool {
@@ -241,12 +310,11 @@ impl<'a> Tracer<'a> {
             // Killed meanwhile by somebody else.
             return;
         };
-        if self.failing == Some(pid) {
+        if self.failing.remove(&pid) {
             if let Fault::Error(errno) = self.point.fault {
                 registers.rax = (-i64::from(errno as i32)).cast_unsigned();
                 let _gone = ptrace::setregs(pid, registers);
             }
-            self.failing = None;
             self.resume(pid, None);
             return;
         }
@@ -254,10 +322,11 @@ impl<'a> Tracer<'a> {
             .is_ok_and(|info| info.op == nix::libc::PTRACE_SYSCALL_INFO_ENTRY);
         let number = registers.orig_rax.cast_signed();
         let counts = self.point.calls.is_empty() || self.point.calls.contains(&number);
-        if entry && counts && self.traced.hit.is_none() && self.known.get(&pid) == Some(&true) {
+        if entry && counts && self.left > 0 && self.known.get(&pid) == Some(&true) {
             self.traced.counted += 1;
-            if self.traced.counted == self.point.at {
-                self.traced.hit = Some(number);
+            if self.traced.counted >= self.point.at {
+                self.left -= 1;
+                self.traced.hit.get_or_insert(number);
                 match self.point.fault {
                     Fault::Kill => {
                         let _gone = kill(pid, Signal::SIGKILL);
@@ -266,7 +335,7 @@ impl<'a> Tracer<'a> {
                     Fault::Error(_) => {
                         registers.orig_rax = u64::MAX;
                         let _gone = ptrace::setregs(pid, registers);
-                        self.failing = Some(pid);
+                        self.failing.insert(pid);
                     }
                 }
             }
@@ -276,11 +345,11 @@ impl<'a> Tracer<'a> {
 
     /// Lets a process go on: to its next call where that may count.
     fn resume(&mut self, pid: Pid, signal: Option<Signal>) {
-        let counts = self.known.get(&pid) == Some(&true) && self.traced.hit.is_none();
+        let counts = self.known.get(&pid) == Some(&true) && self.left > 0;
         // One that was killed meanwhile is no error: its end comes next.
-        let _gone = if counts || self.failing == Some(pid) {
+        let _gone = if counts || self.failing.contains(&pid) {
             ptrace::syscall(pid, signal)
-        } else if self.traced.hit.is_some() && pid != self.first {
+        } else if self.left == 0 && pid != self.first {
             ptrace::detach(pid, signal)
         } else {
             ptrace::cont(pid, signal)
@@ -299,6 +368,7 @@ fn the_tracer_counts_kills_and_fails_calls() {
         calls,
         at,
         fault,
+        times: 1,
     };
     let mkdir: &[i64] = &[nix::libc::SYS_mkdir];
     let dir = tempfile::tempdir().expect("a folder");
@@ -321,4 +391,32 @@ fn the_tracer_counts_kills_and_fails_calls() {
     let ended = run(&both, point(mkdir, 2, Fault::Kill));
     assert_eq!(ended.status.and_then(|status| status.signal()), Some(9));
     assert!(there("a") && !there("b"));
+    fs::remove_dir(dir.path().join("a")).expect("made");
+
+    let long = Point {
+        times: 2,
+        ..point(mkdir, 1, Fault::Error(Errno::ENOSPC))
+    };
+    let ended = run(&both, long);
+    assert_eq!(ended.counted, 2);
+    assert!(!there("a") && !there("b"));
+}
+
+#[test]
+fn counts_are_the_same_from_run_to_run() {
+    // Forks of forks in one role, each of which makes calls at once.
+    let script = "for n in 1 2 3 4 5 6 7 8; do ( ( : ); : ) & done; wait";
+    let mut command = Command::new("dash");
+    command.args(["-c", script]);
+    let point = Point {
+        role: Role::Named("dash"),
+        calls: &[nix::libc::SYS_exit_group],
+        at: u64::MAX,
+        fault: Fault::Kill,
+        times: 1,
+    };
+    for _ in 0..20 {
+        // Itself, eight children, and a child of each.
+        assert_eq!(run(&command, point).counted, 17);
+    }
 }

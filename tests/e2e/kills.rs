@@ -3,6 +3,7 @@
 //!
 //! CI takes a few points of each, evenly spread; `make faults` takes every one.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 
 use crate::env::Env;
@@ -20,9 +21,19 @@ const STEADY: &str = "[service.a]\ncommand = \"sleep 1000\"\n";
 /// Points of one story in CI.
 const SAMPLE: u64 = 3;
 
+/// Tries points of so many calls, and all of them before a failure counts;
+/// how many.
+pub(crate) fn try_each(count: u64, sample: u64, mut one: impl FnMut(u64)) -> usize {
+    let points = points(count, sample);
+    let fails = |at: &u64| catch_unwind(AssertUnwindSafe(|| one(*at))).is_err();
+    let failed: Vec<u64> = points.iter().copied().filter(fails).collect();
+    assert!(failed.is_empty(), "failed at {failed:?}");
+    points.len()
+}
+
 /// The numbers to try of so many calls: all, or as many as wanted; or the one
 /// at which something was found.
-pub(crate) fn points(count: u64, sample: u64) -> Vec<u64> {
+fn points(count: u64, sample: u64) -> Vec<u64> {
     if let Some(at) = asked("HOLDALL_FAULT_AT") {
         return vec![at];
     }
@@ -47,15 +58,15 @@ fn at_each_call(env: &Env, role: Role, begin: &dyn Fn() -> Command, after: &dyn 
         calls: &[],
         at,
         fault: Fault::Kill,
+        times: 1,
     };
     let undisturbed = inject::run(&begin(), fault(u64::MAX));
     let code = undisturbed.status.and_then(|status| status.code());
     assert_eq!(code, Some(0), "{undisturbed:?}");
     after(&undisturbed);
-    let points = points(undisturbed.counted, SAMPLE);
     let mut hit = 0;
-    for at in &points {
-        let ended = inject::run(&begin(), fault(*at));
+    let tried = try_each(undisturbed.counted, SAMPLE, |at| {
+        let ended = inject::run(&begin(), fault(at));
         assert!(
             ended.status.is_some(),
             "hangs when killed at {at}: {ended:?}"
@@ -63,10 +74,9 @@ fn at_each_call(env: &Env, role: Role, begin: &dyn Fn() -> Command, after: &dyn 
         hit += u64::from(ended.hit.is_some());
         after(&ended);
         is_whole(env);
-    }
+    });
     tell(&format!(
-        "{role:?}: {hit} kills of {} tried, in {} calls",
-        points.len(),
+        "{role:?}: {hit} kills of {tried} tried, in {} calls",
         undisturbed.counted
     ));
 }
@@ -131,9 +141,13 @@ fn a_runtime_killed_at_any_call_of_a_build_step_leaves_a_store_that_is_whole() {
 }
 
 fn a_killed_run(role: Role) {
+    a_killed_run_of(role, &["true"]);
+}
+
+fn a_killed_run_of(role: Role, words: &[&str]) {
     let env = Env::new();
     small::build(&env, "steady", STEADY);
-    let run = || env.command(["run", "--rm", "steady", "true"]);
+    let run = || env.command(["run", "--rm", "steady"].iter().chain(words));
     at_each_call(&env, role, &run, &|_| {
         let _ran = env.run(["run", "--rm", "steady", "true"]).ok();
         removed(&env);
@@ -172,9 +186,15 @@ fn a_monitor_killed_at_any_call_of_a_run_leaves_nothing_that_the_next_trips_over
     a_killed_run(MONITOR);
 }
 
+/// A box gets a keeper when it is 0.2 s old.
+#[test]
+fn a_monitor_with_a_keeper_killed_at_any_call_of_a_run_leaves_nothing_either() {
+    a_killed_run_of(MONITOR, &["sleep", "0.5"]);
+}
+
 #[test]
 fn a_keeper_killed_at_any_call_of_a_run_leaves_nothing_that_the_next_trips_over() {
-    a_killed_run(KEEPER);
+    a_killed_run_of(KEEPER, &["sleep", "0.5"]);
 }
 
 /// Of a verb that ends a box: killed, and asked again.
