@@ -60,4 +60,12 @@ impl RunDir {
     pub(crate) fn log(&self) -> PathBuf {
         self.0.join("log")
     }
+    /// What left those and is in the log; see [`super::transfer`].
+    pub(crate) fn ledger(&self) -> PathBuf {
+        self.0.join("ledger")
+    }
+    /// What the monitor does with the log just now.
+    pub(crate) fn transfer(&self) -> PathBuf {
+        self.0.join("transfer")
+    }
 }

@@ -8,76 +8,86 @@ use crate::clock::WallTime;
 /// holds [`MAX_LINE`] bytes of text, each of which JSON may escape to six.
 const MAX_RECORD: usize = 8 * MAX_LINE;
 
-/// Turns what a program writes into records. It holds at most one line.
-#[derive(Debug)]
-pub(crate) struct Raw {
-    stream: Stream,
-    pending: Vec<u8>,
+/// What kind of lines comes by a FIFO.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Source {
+    /// Whatever a program writes to this stream.
+    Raw(Stream),
+    /// Init's own records, passed on as they are. They are checked where they
+    /// are read: a damaged one costs its line and no more.
+    Records,
 }
 
-impl Raw {
-    pub(crate) fn new(stream: Stream) -> Self {
-        Self {
-            stream,
-            pending: Vec::new(),
-        }
-    }
-
-    /// Adds bytes; whole lines go to `out` as NDJSON.
-    pub(crate) fn push(&mut self, mut bytes: &[u8], now: WallTime, out: &mut Vec<u8>) {
-        while !bytes.is_empty() {
-            let room = MAX_LINE - self.pending.len();
-            let window = bytes.get(..room.min(bytes.len())).unwrap_or(bytes);
-            match window.iter().position(|byte| *byte == b'\n') {
+impl Source {
+    /// Turns the whole lines at the beginning of `bytes` into records in `out`;
+    /// how many bytes they were. What is left is a line that isn't over yet.
+    pub(crate) fn take(self, bytes: &[u8], now: WallTime, out: &mut Vec<u8>) -> usize {
+        match self {
+            Self::Raw(stream) => take_raw(stream, bytes, now, out),
+            Self::Records => match bytes.iter().rposition(|byte| *byte == b'\n') {
                 Some(end) => {
-                    self.pending
-                        .extend_from_slice(bytes.get(..end).unwrap_or_default());
-                    self.flush(false, now, out);
-                    bytes = bytes.get(end + 1..).unwrap_or_default();
+                    out.extend_from_slice(bytes.get(..=end).unwrap_or_default());
+                    end + 1
                 }
-                None => {
-                    self.pending.extend_from_slice(window);
-                    bytes = bytes.get(window.len()..).unwrap_or_default();
-                    if self.pending.len() == MAX_LINE {
-                        self.flush(true, now, out);
-                    }
+                None if bytes.len() > MAX_RECORD => {
+                    self.finish(bytes, now, out);
+                    bytes.len()
                 }
-            }
+                None => 0,
+            },
         }
     }
 
     /// What is left when nobody writes any more.
-    pub(crate) fn finish(&mut self, now: WallTime, out: &mut Vec<u8>) {
-        if !self.pending.is_empty() {
-            self.flush(false, now, out);
+    pub(crate) fn finish(self, bytes: &[u8], now: WallTime, out: &mut Vec<u8>) {
+        match self {
+            _ if bytes.is_empty() => {}
+            Self::Raw(stream) => write_text(stream, bytes, false, now, out),
+            Self::Records => {
+                out.extend_from_slice(bytes);
+                out.push(b'\n');
+            }
         }
     }
+}
 
-    fn flush(&mut self, partial: bool, now: WallTime, out: &mut Vec<u8>) {
-        // A cut must not split a character: its first bytes wait for the rest.
-        let keep = if partial {
-            incomplete_tail(&self.pending)
-        } else {
-            0
-        };
-        let rest = self.pending.split_off(self.pending.len() - keep);
-        let line = std::mem::replace(&mut self.pending, rest);
-        let mut text = String::from_utf8_lossy(&line).into_owned();
-        if !partial && text.ends_with('\r') {
-            text.pop();
+fn take_raw(stream: Stream, bytes: &[u8], now: WallTime, out: &mut Vec<u8>) -> usize {
+    let mut taken = 0;
+    while let Some(rest) = bytes.get(taken..) {
+        let window = rest.get(..MAX_LINE.min(rest.len())).unwrap_or(rest);
+        match window.iter().position(|byte| *byte == b'\n') {
+            Some(end) => {
+                let line = window.get(..end).unwrap_or_default();
+                write_text(stream, line, false, now, out);
+                taken += end + 1;
+            }
+            None if window.len() == MAX_LINE => {
+                // A cut must not split a character: its first bytes wait for
+                // the rest.
+                let end = MAX_LINE - incomplete_tail(window);
+                let piece = window.get(..end).unwrap_or_default();
+                write_text(stream, piece, true, now, out);
+                taken += end;
+            }
+            None => break,
         }
-        let stream = self.stream;
-        write(
-            &LogRecord {
-                time: now.0,
-                service: None,
-                stream,
-                text,
-                partial,
-            },
-            out,
-        );
     }
+    taken
+}
+
+fn write_text(stream: Stream, line: &[u8], partial: bool, now: WallTime, out: &mut Vec<u8>) {
+    let mut text = String::from_utf8_lossy(line).into_owned();
+    if !partial && text.ends_with('\r') {
+        text.pop();
+    }
+    let record = LogRecord {
+        time: now.0,
+        service: None,
+        stream,
+        text,
+        partial,
+    };
+    write(&record, out);
 }
 
 /// The bytes at the end that begin a character and don't finish it: 0 to 3.
@@ -108,38 +118,6 @@ pub(crate) fn write(record: &LogRecord, out: &mut Vec<u8>) {
     }
 }
 
-/// Passes init's own records on, whole lines only. They are checked where they
-/// are read: a damaged one costs its line and no more.
-#[derive(Debug, Default)]
-pub(crate) struct Records {
-    pending: Vec<u8>,
-}
-
-impl Records {
-    /// Adds bytes; whole lines go to `out`.
-    pub(crate) fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
-        let Some(end) = bytes.iter().rposition(|byte| *byte == b'\n') else {
-            self.pending.extend_from_slice(bytes);
-            if self.pending.len() > MAX_RECORD {
-                self.finish(out);
-            }
-            return;
-        };
-        let (whole, rest) = bytes.split_at(end + 1);
-        out.append(&mut self.pending);
-        out.extend_from_slice(whole);
-        self.pending.extend_from_slice(rest);
-    }
-
-    /// What is left when nobody writes any more.
-    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
-        if !self.pending.is_empty() {
-            out.append(&mut self.pending);
-            out.push(b'\n');
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,13 +130,24 @@ mod tests {
             .collect()
     }
 
-    fn split(pieces: &[&[u8]]) -> Vec<LogRecord> {
-        let (mut raw, mut out) = (Raw::new(Stream::Stdout), Vec::new());
+    /// What comes of bytes that arrive in pieces, and are left where they are
+    /// until they are a line.
+    fn pass(source: Source, pieces: &[&[u8]]) -> Vec<u8> {
+        let (mut waiting, mut out) = (Vec::new(), Vec::new());
         for piece in pieces {
-            raw.push(piece, WallTime(7), &mut out);
+            waiting.extend_from_slice(piece);
+            let taken = source.take(&waiting, WallTime(7), &mut out);
+            waiting.drain(..taken);
+            // Whatever went out ends a line.
+            assert!(out.is_empty() || out.ends_with(b"\n"));
+            assert!(waiting.len() <= MAX_RECORD);
         }
-        raw.finish(WallTime(7), &mut out);
-        read(&out)
+        source.finish(&waiting, WallTime(7), &mut out);
+        out
+    }
+
+    fn split(pieces: &[&[u8]]) -> Vec<LogRecord> {
+        read(&pass(Source::Raw(Stream::Stdout), pieces))
     }
 
     #[test]
@@ -184,13 +173,9 @@ mod tests {
     }
 
     #[test]
-    fn no_line_of_init_is_kept_without_bound() {
-        let (mut records, mut out) = (Records::default(), Vec::new());
-        for _ in 0..64 {
-            records.push(&[b'x'; 4096], &mut out);
-        }
-        assert!(records.pending.len() <= MAX_RECORD);
-        assert!(!out.is_empty());
+    fn no_line_of_init_waits_without_bound() {
+        let pieces = [&[b'x'; 4096][..]; 64];
+        assert!(!pass(Source::Records, &pieces).is_empty());
     }
 
     proptest! {
@@ -221,13 +206,8 @@ mod tests {
             lines in prop::collection::vec("[a-z]{1,20}", 0..6), cut in 1usize..9,
         ) {
             let whole = lines.iter().map(|line| format!("{line}\n")).collect::<String>();
-            let (mut records, mut out) = (Records::default(), Vec::new());
-            for piece in whole.as_bytes().chunks(cut) {
-                records.push(piece, &mut out);
-                // Whatever went out ends a line.
-                prop_assert!(out.is_empty() || out.ends_with(b"\n"));
-            }
-            records.finish(&mut out);
+            let pieces: Vec<&[u8]> = whole.as_bytes().chunks(cut).collect();
+            let out = pass(Source::Records, &pieces);
             prop_assert_eq!(out, whole.into_bytes());
         }
     }

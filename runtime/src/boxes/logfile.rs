@@ -1,8 +1,9 @@
 //! The log on disk: NDJSON, rotated by size, never in the box's way.
 
+use std::borrow::Cow;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use holdall_protocol::log::{LogRecord, Stream};
@@ -22,12 +23,24 @@ pub(crate) const ROTATED: &str = "log.ndjson.1";
 /// a box's log takes at most twice this.
 pub(crate) const MAX_PART: u64 = 16 * 1024 * 1024;
 
+/// Where in the log lines stand, or are about to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The inode of the part.
+    pub(crate) part: u64,
+    /// Its size without them.
+    pub(crate) before: u64,
+    /// Its size with them.
+    pub(crate) after: u64,
+}
+
 /// The writing end.
 #[derive(Debug)]
 pub(crate) struct LogFile {
     dir: PathBuf,
     limit: u64,
     file: File,
+    part: u64,
     size: u64,
     /// Lines that found no room since the last one that did.
     lost: u64,
@@ -37,6 +50,11 @@ impl LogFile {
     /// Opens the log in a box's folder to go on with it.
     pub(crate) fn open(dir: &Path) -> io::Result<Self> {
         Self::with_limit(dir, MAX_PART)
+    }
+
+    /// The same; so many lines are lost and not yet told of.
+    pub(crate) fn resume(dir: &Path, lost: u64) -> io::Result<Self> {
+        Self::open(dir).map(|log| Self { lost, ..log })
     }
 
     fn with_limit(dir: &Path, limit: u64) -> io::Result<Self> {
@@ -52,43 +70,85 @@ impl LogFile {
         Ok(Self {
             dir: dir.to_owned(),
             limit,
+            part: file.metadata()?.ino(),
             file,
             size,
             lost: 0,
         })
     }
 
+    /// Whether a killed writer wrote the lines that were to stand there; a part
+    /// of them is taken back.
+    pub(crate) fn settle(dir: &Path, place: Place) -> io::Result<bool> {
+        let file = open(&dir.join(CURRENT))?;
+        let found = file.metadata()?;
+        // A log that somebody took away has had them, for all that is known.
+        if found.ino() != place.part || found.len() >= place.after {
+            return Ok(true);
+        }
+        if found.len() > place.before {
+            file.set_len(place.before)?;
+        }
+        Ok(false)
+    }
+
+    /// Lines that found no room, and are not told of yet.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost
+    }
+
     /// Appends whole lines. What finds no room (or no disk) is dropped and
     /// counted, and the count is the first thing said when there is room
     /// again; the error is given back once each time that begins.
-    pub(crate) fn append(&mut self, mut lines: &[u8], now: WallTime) -> Option<io::Error> {
+    pub(crate) fn append(&mut self, lines: &[u8], now: WallTime) -> Option<io::Error> {
+        self.append_told(lines, now, |_, _| {})
+    }
+
+    /// The same, by one write; `begin` hears before it where, and how many
+    /// lines are lost until then.
+    pub(crate) fn append_told(
+        &mut self,
+        lines: &[u8],
+        now: WallTime,
+        begin: impl FnOnce(Place, u64),
+    ) -> Option<io::Error> {
+        let mut all = Cow::Borrowed(lines);
         if self.lost > 0 {
             let mut note = Vec::new();
             let text = format!("{} lines of the log are lost: the disk was full", self.lost);
             lines::write(&note_of(text, now), &mut note);
-            if self.write(&note).is_err() {
-                self.lost += count(lines);
-                return None;
-            }
-            self.lost = 0;
+            note.extend_from_slice(lines);
+            all = Cow::Owned(note);
         }
-        while !lines.is_empty() {
-            if self.size >= self.limit
-                && let Err(error) = self.rotate()
-            {
-                self.lost += count(lines);
-                return Some(error);
+        let written = self.room(all.len()).and_then(|place| {
+            begin(place, self.lost);
+            self.write(&all)
+        });
+        match written {
+            Ok(()) => {
+                self.lost = 0;
+                None
             }
-            // Up to the limit, and at least one line.
-            let room = usize::try_from(self.limit - self.size).unwrap_or(usize::MAX);
-            let (fits, rest) = lines.split_at(whole_lines(lines, room));
-            if let Err(error) = self.write(fits) {
+            Err(error) => {
+                let first = self.lost == 0;
                 self.lost += count(lines);
-                return Some(error);
+                first.then_some(error)
             }
-            lines = rest;
         }
-        None
+    }
+
+    /// The place for so many bytes: in the next part where this one would grow
+    /// beyond its limit.
+    fn room(&mut self, bytes: usize) -> io::Result<Place> {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        if self.size > 0 && self.size.saturating_add(bytes) > self.limit {
+            self.rotate()?;
+        }
+        Ok(Place {
+            part: self.part,
+            before: self.size,
+            after: self.size.saturating_add(bytes),
+        })
     }
 
     /// All or nothing: a reader never sees half a line for longer than a
@@ -110,6 +170,7 @@ impl LogFile {
         let current = self.dir.join(CURRENT);
         fs::rename(&current, self.dir.join(ROTATED))?;
         self.file = open(&current)?;
+        self.part = self.file.metadata()?.ino();
         self.size = 0;
         Ok(())
     }
@@ -157,21 +218,6 @@ fn count(lines: &[u8]) -> u64 {
     u64::try_from(lines.iter().filter(|byte| **byte == b'\n').count()).unwrap_or(u64::MAX)
 }
 
-/// How many bytes of `lines` make whole lines within `room`, at least one
-/// line.
-fn whole_lines(lines: &[u8], room: usize) -> usize {
-    if lines.len() <= room {
-        return lines.len();
-    }
-    let within = lines
-        .get(..room)
-        .unwrap_or(lines)
-        .iter()
-        .rposition(|byte| *byte == b'\n');
-    let first = || lines.iter().position(|byte| *byte == b'\n');
-    within.or_else(first).map_or(lines.len(), |end| end + 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,8 +240,7 @@ mod tests {
     fn a_full_disk_is_told_once_and_the_loss_is_counted() {
         let dir = tempfile::tempdir().expect("directory");
         let mut log = LogFile::open(dir.path()).expect("opened");
-        // A descriptor that can't be written stands for the full disk.
-        log.file = File::open(dir.path().join(CURRENT)).expect("opened");
+        log.break_it(dir.path());
         assert!(log.append(b"a\nb\n", WallTime(0)).is_some());
         assert!(log.append(b"c\n", WallTime(0)).is_none());
         log.file = open(&dir.path().join(CURRENT)).expect("opened");
@@ -205,6 +250,19 @@ mod tests {
         let note: LogRecord = serde_json::from_str(note).expect("a record");
         assert_eq!(note.text, "3 lines of the log are lost: the disk was full");
         assert_eq!(rest, "d\n");
+    }
+
+    impl LogFile {
+        /// From now on the disk is full: a descriptor that can't be written
+        /// stands for it.
+        pub(crate) fn break_it(&mut self, dir: &Path) {
+            self.file = File::open(dir.join(CURRENT)).expect("opened");
+        }
+
+        /// Where so many bytes would stand.
+        pub(crate) fn begin_only(&mut self, bytes: usize, place: &mut Option<Place>) {
+            *place = Some(self.room(bytes).expect("room"));
+        }
     }
 
     proptest! {
@@ -221,8 +279,10 @@ mod tests {
                 all.push_str(&lines);
             }
             let (old, new) = (text(dir.path(), ROTATED), text(dir.path(), CURRENT));
-            // At most one line over the limit, each.
-            prop_assert!(old.len() <= 131 && new.len() <= 131, "{} {}", old.len(), new.len());
+            // Or one batch, where that alone is longer.
+            let longest = batches.iter().map(|batch| batch.iter().map(|line| line.len() + 1).sum());
+            let limit = longest.max().unwrap_or(0).max(100);
+            prop_assert!(old.len() <= limit && new.len() <= limit, "{} {}", old.len(), new.len());
             let kept = old + &new;
             prop_assert!(all.ends_with(&kept));
             prop_assert!(kept.is_empty() || kept.ends_with('\n'));

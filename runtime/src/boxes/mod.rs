@@ -45,6 +45,7 @@ mod state;
 mod store;
 mod sweep;
 mod terminal;
+mod transfer;
 mod volumes;
 
 pub use create::CreateOptions;

@@ -24,7 +24,7 @@ use super::files::Durable;
 use super::launch::launch;
 use super::logfile::note;
 use super::orders::{Answer, Done, Extra, Kept, Orders, Task, give, spawn, take};
-use super::pump::Pump;
+use super::pump::{Mouths, Pump};
 use super::state::Run;
 use super::store::BoxStore;
 use super::{KEEPER, MONITOR};
@@ -174,18 +174,20 @@ impl Monitor {
 
     /// Minds the box until its end, then clears away.
     fn mind(mut self) -> Result<(), BoxError> {
+        let ledger_lost = self.keeper.is_none();
         if self.keeper.is_none() && !self.orders.ports.is_empty() {
             self.keeper = self.spawn_keeper();
         }
         let dir = self.store.dir(&self.orders.id);
-        let notes = self.store.run_dir(&self.orders.id);
-        let mut pump = Pump::open(
-            dir.path(),
-            notes.path(),
-            &self.kept.fifos,
-            self.orders.has_init,
-        )
-        .map_err(BoxError::file("open the log in", dir.path()))?;
+        let run = self.store.run_dir(&self.orders.id);
+        let mouths = Mouths {
+            fifos: &self.kept.fifos,
+            ledger: self.kept.ledger.as_fd(),
+            ledger_lost,
+            has_init: self.orders.has_init,
+        };
+        let mut pump = Pump::open(&dir, &run, &mouths)
+            .map_err(BoxError::file("open the log in", dir.path()))?;
         let limit = raise_descriptor_limit();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
@@ -287,7 +289,9 @@ impl Monitor {
     /// its run.
     fn end(mut self, mut pump: Pump) -> Result<(), BoxError> {
         let code = self.reaper.exit_code(&self.process);
-        pump.finish();
+        if let Err(error) = pump.finish() {
+            pump.note(format!("the last words are lost: {}", chain(&error)));
+        }
         // Before the end can be seen: nobody may start a box again that is
         // about to be removed. The guard is held, so this is in order.
         let lock = match self.orders.remove {

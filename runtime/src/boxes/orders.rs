@@ -104,6 +104,8 @@ impl Orders {
 pub(crate) struct Kept {
     /// The reading ends of its FIFOs: stdout, stderr, log.
     pub(crate) fifos: [OwnedFd; 3],
+    /// What left them and is in the log; see [`super::transfer`].
+    pub(crate) ledger: OwnedFd,
     /// Its listening sockets, in the order of [`Orders::ports`].
     pub(crate) sockets: Vec<OwnedFd>,
     /// Its guard lock. Last here and last on its way, so that it is the last to
@@ -116,6 +118,7 @@ impl Kept {
     fn borrow(&self) -> Vec<BorrowedFd<'_>> {
         let [stdout, stderr, log] = &self.fifos;
         let mut fds = vec![stdout.as_fd(), stderr.as_fd(), log.as_fd()];
+        fds.push(self.ledger.as_fd());
         fds.extend(self.sockets.iter().map(OwnedFd::as_fd));
         fds.push(self.guard.as_fd());
         fds
@@ -189,6 +192,7 @@ pub(crate) fn take(channel: &UnixStream) -> io::Result<Option<(Orders, Kept, Ext
     let mut fds = fds.into_iter();
     let mut next = || fds.next().ok_or_else(missing);
     let fifos = [next()?, next()?, next()?];
+    let ledger = next()?;
     let sockets = orders
         .ports
         .iter()
@@ -207,6 +211,7 @@ pub(crate) fn take(channel: &UnixStream) -> io::Result<Option<(Orders, Kept, Ext
         orders,
         Kept {
             fifos,
+            ledger,
             sockets,
             guard,
         },

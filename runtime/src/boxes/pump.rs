@@ -3,58 +3,108 @@
 use std::cell::RefCell;
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 use holdall_protocol::log::Stream;
-use nix::errno::Errno;
-use nix::unistd::read;
+use nix::poll::PollFlags;
 
-use super::lines::{self, Raw, Records};
-use super::logfile::{LogFile, note_of};
+use super::folder::{BoxDir, RunDir};
+use super::lines::{self, Source};
+use super::logfile::note_of;
+use super::transfer::{CHUNK, Transfer};
 use crate::clock::WallTime;
+use crate::process::wait_for;
 use crate::sys;
 
-/// Bytes taken at once: what a FIFO holds.
-const CHUNK: usize = 64 * 1024;
-
 /// One way into the log.
-enum Source {
-    Raw(Raw),
-    Records(Records),
-}
-
-impl Source {
-    fn push(&mut self, bytes: &[u8], now: WallTime, out: &mut Vec<u8>) {
-        match self {
-            Self::Raw(raw) => raw.push(bytes, now, out),
-            Self::Records(records) => records.push(bytes, out),
-        }
-    }
-
-    fn finish(&mut self, now: WallTime, out: &mut Vec<u8>) {
-        match self {
-            Self::Raw(raw) => raw.finish(now, out),
-            Self::Records(records) => records.finish(out),
-        }
-    }
-}
-
 struct Pipe {
+    /// Its place among the FIFOs of the box.
+    number: usize,
     fd: OwnedFd,
     source: Source,
+    /// The beginning of a line for which the FIFO itself had no room. Empty
+    /// but for programs that splice (each piece takes a page there) and
+    /// records of tens of thousands of unprintable bytes.
+    begun: Vec<u8>,
 }
 
 /// The log's end of it.
 struct Sink {
-    log: LogFile,
+    transfer: Transfer,
     /// Where a full disk is told: the log itself can't.
     notes: PathBuf,
+    buffer: Vec<u8>,
+    out: Vec<u8>,
 }
 
 impl Sink {
-    fn append(&mut self, lines: &[u8], now: WallTime) {
-        let Some(error) = self.log.append(lines, now) else {
+    /// Writes the whole lines that are in a FIFO into the log; whether there
+    /// was anything to do.
+    fn pass(&mut self, pipe: &mut Pipe) -> io::Result<bool> {
+        let count = self.transfer.look_at(pipe.fd.as_fd(), &mut self.buffer)?;
+        let bytes = self.buffer.get(..count).unwrap_or_default();
+        if bytes.is_empty() {
+            return Ok(false);
+        }
+        let now = WallTime::now();
+        if !pipe.begun.is_empty() {
+            pipe.begun.extend_from_slice(bytes);
+            let taken = pipe.source.take(&pipe.begun, now, &mut self.out);
+            pipe.begun.drain(..taken);
+            self.commit(pipe, count, now)?;
+            return Ok(true);
+        }
+        let taken = pipe.source.take(bytes, now, &mut self.out);
+        if taken > 0 {
+            self.commit(pipe, taken, now)?;
+            return Ok(true);
+        }
+        let full = wait_for(
+            pipe.fd.as_fd(),
+            PollFlags::POLLOUT,
+            Some(std::time::Duration::ZERO),
+        );
+        if full? {
+            // There is room for the rest of the line.
+            return Ok(false);
+        }
+        pipe.begun.extend_from_slice(bytes);
+        self.transfer.take(pipe.fd.as_fd(), count)?;
+        Ok(true)
+    }
+
+    /// What nobody will end any more.
+    fn finish(&mut self, pipe: &mut Pipe) -> io::Result<()> {
+        while self.pass(pipe)? {}
+        let count = self.transfer.look_at(pipe.fd.as_fd(), &mut self.buffer)?;
+        let bytes = self.buffer.get(..count).unwrap_or_default();
+        pipe.begun.extend_from_slice(bytes);
+        let now = WallTime::now();
+        pipe.source.finish(&pipe.begun, now, &mut self.out);
+        pipe.begun.clear();
+        self.commit(pipe, count, now)
+    }
+
+    /// Appends the lines that are ready, which so many bytes of this FIFO were.
+    fn commit(&mut self, pipe: &Pipe, count: usize, now: WallTime) -> io::Result<()> {
+        let from = (pipe.number, pipe.fd.as_fd());
+        let failed = match self.out.is_empty() {
+            true => self.transfer.take(pipe.fd.as_fd(), count).map(|()| None),
+            false => self.transfer.append(from, count, &self.out, now),
+        };
+        self.out.clear();
+        self.tell(failed?, now);
+        Ok(())
+    }
+
+    fn say(&mut self, line: &[u8], now: WallTime) {
+        let failed = self.transfer.say(line, now);
+        self.tell(failed, now);
+    }
+
+    fn tell(&self, failed: Option<io::Error>, now: WallTime) {
+        let Some(error) = failed else {
             return;
         };
         let note = format!("{now} the log can't be written: {error}\n");
@@ -74,40 +124,49 @@ pub(crate) struct Pump {
     sink: RefCell<Sink>,
 }
 
+/// Where the bytes of a box come from.
+pub(crate) struct Mouths<'a> {
+    /// Stdout, stderr, and the one of init's records.
+    pub(crate) fifos: &'a [OwnedFd; 3],
+    pub(crate) ledger: BorrowedFd<'a>,
+    /// The ledger is a new one, though the run isn't.
+    pub(crate) ledger_lost: bool,
+    pub(crate) has_init: bool,
+}
+
 impl Pump {
-    /// Goes on with the log in the box's folder. `fifos`: stdout, stderr, and
-    /// the one of init's records, if it has one.
-    pub(crate) fn open(
-        dir: &Path,
-        run: &Path,
-        fifos: &[OwnedFd; 3],
-        has_init: bool,
-    ) -> io::Result<Self> {
-        let [stdout, stderr, log] = fifos;
-        let mut pipes = vec![
-            Pipe {
-                fd: stdout.try_clone()?,
-                source: Source::Raw(Raw::new(Stream::Stdout)),
-            },
-            Pipe {
-                fd: stderr.try_clone()?,
-                source: Source::Raw(Raw::new(Stream::Stderr)),
-            },
+    /// Goes on with the log in the box's folder.
+    pub(crate) fn open(dir: &BoxDir, run: &RunDir, mouths: &Mouths<'_>) -> io::Result<Self> {
+        let kinds = [
+            Source::Raw(Stream::Stdout),
+            Source::Raw(Stream::Stderr),
+            Source::Records,
         ];
-        if has_init {
-            let source = Source::Records(Records::default());
-            pipes.push(Pipe {
-                fd: log.try_clone()?,
+        let count = if mouths.has_init { 3 } else { 2 };
+        let numbered = mouths.fifos.iter().zip(kinds).take(count).enumerate();
+        let pipes = numbered.map(|(number, (fd, source))| {
+            Ok(Pipe {
+                number,
+                fd: fd.try_clone()?,
                 source,
-            });
-        }
-        let sink = Sink {
-            log: LogFile::open(dir)?,
-            notes: run.join("notes"),
-        };
+                begun: Vec::new(),
+            })
+        });
+        let transfer = Transfer::open(
+            dir.path(),
+            &run.transfer(),
+            &mouths.fifos.each_ref().map(|fifo| fifo.as_fd()),
+            mouths.ledger.try_clone_to_owned()?,
+            mouths.ledger_lost,
+        )?;
         Ok(Self {
-            pipes,
-            sink: RefCell::new(sink),
+            pipes: pipes.collect::<io::Result<_>>()?,
+            sink: RefCell::new(Sink {
+                transfer,
+                notes: run.path().join("notes"),
+                buffer: vec![0; CHUNK],
+                out: Vec::new(),
+            }),
         })
     }
 
@@ -115,7 +174,7 @@ impl Pump {
     pub(crate) fn note(&mut self, text: String) {
         let (now, mut line) = (WallTime::now(), Vec::new());
         lines::write(&note_of(text, now), &mut line);
-        self.sink.get_mut().append(&line, now);
+        self.sink.get_mut().say(&line, now);
     }
 
     /// Moves for ever; ends only by an error.
@@ -134,41 +193,27 @@ impl Pump {
         Ok(())
     }
 
-    /// What is still in the FIFOs once the box is gone.
-    pub(crate) fn finish(&mut self) {
-        let (now, mut out) = (WallTime::now(), Vec::new());
-        let mut buffer = vec![0; CHUNK];
-        for pipe in &mut self.pipes {
-            // EAGAIN is the end: the writers are gone.
-            while let Ok(count @ 1..) = read(pipe.fd.as_fd(), &mut buffer) {
-                pipe.source
-                    .push(buffer.get(..count).unwrap_or_default(), now, &mut out);
-                self.sink.get_mut().append(&out, now);
-                out.clear();
-            }
-            pipe.source.finish(now, &mut out);
-            self.sink.get_mut().append(&out, now);
-            out.clear();
-        }
+    /// What is still in the FIFOs once the box is gone: the writers are, too.
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
+        let sink = self.sink.get_mut();
+        self.pipes.iter_mut().try_for_each(|pipe| sink.finish(pipe))
     }
 }
 
 async fn move_all(pipe: &mut Pipe, sink: &RefCell<Sink>) -> io::Result<()> {
-    let source = &mut pipe.source;
     let fd = sys::readable(pipe.fd.try_clone()?)?;
-    let (mut buffer, mut out) = (vec![0; CHUNK], Vec::new());
     loop {
         let mut ready = fd.readable().await?;
-        let count = match ready.try_io(|fd| Ok(read(fd.get_ref(), &mut buffer)?)) {
-            Ok(Ok(count)) => count,
-            Ok(Err(error)) if error.raw_os_error() == Some(Errno::EINTR as i32) => continue,
-            Ok(Err(error)) => return Err(error),
+        let passed = ready.try_io(|_| match sink.borrow_mut().pass(pipe) {
+            // The next word of the box is an edge of its own.
+            Ok(false) => Err(io::ErrorKind::WouldBlock.into()),
+            Ok(true) => Ok(()),
+            Err(error) => Err(error),
+        });
+        match passed {
+            Ok(passed) => passed?,
             Err(_would_block) => continue,
-        };
-        let now = WallTime::now();
-        source.push(buffer.get(..count).unwrap_or_default(), now, &mut out);
-        sink.borrow_mut().append(&out, now);
-        out.clear();
+        }
         // A program that never stops writing must not starve the ports.
         tokio::task::yield_now().await;
     }

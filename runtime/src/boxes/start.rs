@@ -6,7 +6,7 @@ use std::net::Shutdown;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use holdall_image::Store;
 use holdall_protocol::control::SOCKET_NAME;
@@ -127,6 +127,7 @@ pub(crate) fn start(
         orders.ports = ports;
         let kept = Kept {
             fifos,
+            ledger: ledger(&run)?,
             sockets,
             guard,
         };
@@ -196,6 +197,7 @@ pub(crate) fn adopt(store: &BoxStore, record: &Record, run: &Run) -> Result<(), 
     orders.ports = ports;
     let kept = Kept {
         fifos,
+        ledger: ledger(&folder)?,
         sockets,
         guard,
     };
@@ -295,18 +297,29 @@ enum OFlags {
 }
 
 fn open_fifos(run: &RunDir, flags: OFlags) -> Result<[OwnedFd; 3], BoxError> {
-    let open = |path: std::path::PathBuf| -> Result<OwnedFd, BoxError> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true);
-        if let OFlags::Ours = flags {
-            options.custom_flags(libc::O_NONBLOCK);
-        }
-        Ok(options
-            .open(&path)
-            .map_err(BoxError::file("open", &path))?
-            .into())
-    };
+    let open = |path| open_fifo(path, flags);
     Ok([open(run.stdout())?, open(run.stderr())?, open(run.log())?])
+}
+
+fn open_fifo(path: PathBuf, flags: OFlags) -> Result<OwnedFd, BoxError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    if let OFlags::Ours = flags {
+        options.custom_flags(libc::O_NONBLOCK);
+    }
+    Ok(options
+        .open(&path)
+        .map_err(BoxError::file("open", &path))?
+        .into())
+}
+
+/// Makes the FIFO for what is in the log, where it isn't there, and opens it.
+fn ledger(run: &RunDir) -> Result<OwnedFd, BoxError> {
+    let path = run.ledger();
+    match mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR) {
+        Ok(()) | Err(Errno::EEXIST) => open_fifo(path, OFlags::Ours),
+        Err(errno) => Err(BoxError::file("make", &path)(errno.into())),
+    }
 }
 
 /// The socket that init will listen on: in a folder that only root enters.
