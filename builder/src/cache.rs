@@ -13,21 +13,23 @@
 //! Every record is written beside its name and renamed, and a record that
 //! can't be read is as good as none.
 
+mod atomic;
 pub(crate) mod key;
 mod recorded;
 mod workspace;
 
 use std::fs::File;
-use std::io::{self, Write as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use holdall_image::{Descriptor, Digest, PackedLayer};
 use nix::poll::{PollTimeout, poll};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use self::atomic::half_written;
+pub(crate) use self::atomic::{sweep_beside, write_atomic};
 pub(crate) use self::key::Key;
 pub(crate) use self::recorded::{Recorded, recorded};
 pub(crate) use self::workspace::{Workspace, left_behind};
@@ -256,63 +258,9 @@ fn write_record<T: Serialize>(path: PathBuf, record: &T) -> Result<(), CacheErro
     written.map_err(|source| CacheError::Write { path, source })
 }
 
-/// Writes a file so that its name never shows half of it: beside its name,
-/// made durable, and renamed.
-pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let (mut file, beside) = create_beside(path)?;
-    let mut write = || {
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&beside, path)
-    };
-    write().inspect_err(|_| {
-        // The first error is the one to report; without the file there is
-        // nothing to remove.
-        let _ = std::fs::remove_file(&beside);
-    })
-}
-
-/// What the names of files being written end in.
-const TEMPORARY: &str = ".tmp";
-
-/// A new file beside `path`, locked as long as it is open: one that nobody has
-/// locked is what a killed build left.
-fn create_beside(path: &Path) -> io::Result<(File, PathBuf)> {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    loop {
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}-{count}{TEMPORARY}", std::process::id()));
-        let beside = path.with_file_name(name);
-        let file = match File::create_new(&beside) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-            other => other?,
-        };
-        match file.try_lock() {
-            // A sweeper that was quicker has removed it.
-            Ok(()) if file.metadata()?.nlink() == 0 => {}
-            Ok(()) => return Ok((file, beside)),
-            Err(std::fs::TryLockError::WouldBlock) => {}
-            Err(std::fs::TryLockError::Error(error)) => return Err(error),
-        }
-    }
-}
-
-/// Files in a folder of records that a killed build left half-written.
-fn half_written(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let paths = entries.map(|entry| entry.path());
-    let temporary = |path: &PathBuf| {
-        path.as_os_str()
-            .as_encoded_bytes()
-            .ends_with(TEMPORARY.as_bytes())
-    };
-    let dead = |path: &PathBuf| File::open(path).is_ok_and(|file| file.try_lock().is_ok());
-    paths.filter(temporary).filter(dead).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use super::atomic::create_beside;
     use super::*;
 
     #[test]
@@ -377,13 +325,5 @@ mod tests {
                 .unwrap()
                 .is_some()
         );
-    }
-
-    #[test]
-    fn a_write_that_fails_leaves_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("a")).unwrap();
-        assert!(write_atomic(&dir.path().join("a"), b"x").is_err());
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

@@ -57,7 +57,7 @@ pub(crate) fn run(
     build: &Build<'_>,
     cache: &Cache,
     prepared: &mut Prepared,
-    workspace: &Workspace,
+    workspace: Workspace,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Executed, BuildError> {
     stopped(build.stop)?;
@@ -71,7 +71,7 @@ pub(crate) fn run(
             count,
             name,
         });
-        prepared.resolve(build, workspace, progress)?;
+        prepared.resolve(build, &workspace, progress)?;
         announced = true;
     }
     let prepared = &*prepared;
@@ -82,7 +82,7 @@ pub(crate) fn run(
         build,
         cache,
         prepared,
-        workspace,
+        workspace: &workspace,
         epoch: prepared.epoch(),
     };
     let mut made = Made::default();
@@ -120,6 +120,9 @@ pub(crate) fn run(
     });
     let started = host::clock();
     let image = executor.finish(&made)?;
+    // A build that finds the image recorded has nothing to make, and so sweeps
+    // nothing: from here on there is nothing left to be swept.
+    drop(workspace);
     cache.put_image(keys.image, image.digest)?;
     progress(Progress::Done {
         index: count,

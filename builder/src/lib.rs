@@ -172,7 +172,7 @@ pub fn build(build: &Build<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Bu
         }
         None => {
             let workspace = cache.workspace()?;
-            let executed = execute::run(build, &cache, &mut prepared, &workspace, progress)?;
+            let executed = execute::run(build, &cache, &mut prepared, workspace, progress)?;
             (executed.image, executed.ran, executed.cached)
         }
     };

@@ -10,7 +10,7 @@ use holdall_image::{Digest, Reference};
 use holdall_protocol::diagnostic::Diagnostic;
 
 use crate::cache::key::Inputs;
-use crate::cache::{Cache, Workspace, write_atomic};
+use crate::cache::{Cache, Workspace, sweep_beside, write_atomic};
 use crate::context::{self, Context, ContextError};
 use crate::error::BuildError;
 use crate::host::Host;
@@ -108,6 +108,9 @@ impl Prepared {
         };
         let lock = packages.resolve(suite, &self.source.image.package_names(), &mut output);
         let lock = lock.map_err(|error| self.explain(error))?;
+        // A build that was killed here has left no lock, so that the next one
+        // comes by.
+        sweep_beside(&self.lock_path);
         write_atomic(&self.lock_path, lock.to_toml().as_bytes()).map_err(|source| {
             BuildError::WriteLock {
                 path: self.lock_path.clone(),

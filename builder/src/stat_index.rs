@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 pub(crate) use self::format::is_readable;
 use self::format::{encode, read_index};
-use crate::cache::write_atomic;
+use crate::cache::{sweep_beside, write_atomic};
 
 /// How much the clock of a file system lags behind, in nanoseconds: one tick
 /// of a kernel with 100 a second, twice.
@@ -168,6 +168,7 @@ impl StatIndex {
         if self.new.is_empty() && self.used.iter().all(|used| *used) {
             return Ok(());
         }
+        sweep_beside(&self.file);
         write_atomic(&self.file, &encode(&self.now()))
     }
 
