@@ -257,6 +257,72 @@ fn a_file_where_an_unpacked_layer_should_be_is_named_and_can_be_dropped() {
     assert!(whole.check(Depth::Layers).faults.is_empty());
 }
 
+#[test]
+fn a_store_whose_maker_was_killed_is_whole_as_there_is_nothing_in_it() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (store, layers) = (dir.path().join("store"), dir.path().join("layers"));
+    fs::create_dir_all(store.join("blobs/sha256")).expect("made");
+    fs::write(store.join("oci-layout.new"), "{").expect("written");
+    let check = || {
+        let store = holdall_image::Store::at(&store, &layers);
+        let checked = store.check(&BTreeSet::new(), Depth::Content);
+        checked.expect("it can be looked at").faults
+    };
+    assert!(check().is_empty(), "{:?}", check());
+    drop(holdall_image::Store::open(&store, &layers).expect("the next"));
+    assert!(check().is_empty(), "{:?}", check());
+    fs::write(store.join("oci-layout"), "{").expect("written");
+    assert_eq!(check().len(), 1);
+}
+
+#[test]
+fn a_blob_that_unpacks_to_another_layer_than_the_config_says_is_named() {
+    use holdall_image::document::{ImageConfig, RootFs, host_architecture};
+    let room = Room::new();
+    let tar = |text: &[u8]| fixture::Tar::new().file("motd", text).finish();
+    let layer = room
+        .store
+        .add_tar_layer(tar(b"one").as_slice())
+        .expect("a layer");
+    let other = room
+        .store
+        .add_tar_layer(tar(b"two").as_slice())
+        .expect("a layer");
+    let config = ImageConfig {
+        architecture: host_architecture().to_owned(),
+        os: "linux".to_owned(),
+        rootfs: RootFs::new(vec![other.diff_id]),
+        ..ImageConfig::default()
+    };
+    let image = room
+        .store
+        .put_image(&config, std::slice::from_ref(&layer.descriptor));
+    let name = "shop:1".parse().expect("a name");
+    room.store
+        .tag(&name, &image.expect("an image"))
+        .expect("tagged");
+    room.store.release();
+    // A layer of that name, which is not what the blob holds.
+    let unpacked = room.dir.path().join("layers").join(other.diff_id.hex());
+    fs::create_dir_all(unpacked).expect("made");
+    let check = |depth| {
+        room.store
+            .check(&BTreeSet::new(), depth)
+            .expect("looked at")
+    };
+    assert!(check(Depth::Content).faults.is_empty());
+    let faults = check(Depth::Layers).faults;
+    let [fault] = faults.as_slice() else {
+        panic!("{faults:?}");
+    };
+    let wanted = format!(
+        "layer blob {} cannot be unpacked: ",
+        layer.descriptor.digest
+    );
+    assert_eq!(fault.kind(), "layer-blob");
+    assert!(fault.to_string().starts_with(&wanted), "{fault}");
+}
+
 /// Harms the unpacked layer in this folder.
 type Harm = fn(PathBuf) -> io::Result<()>;
 

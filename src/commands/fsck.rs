@@ -53,6 +53,7 @@ struct Report {
     faults: Vec<Row>,
     leftovers: Vec<PathBuf>,
     stale: Vec<PathBuf>,
+    strays: Vec<PathBuf>,
 }
 
 #[derive(Debug, Serialize)]
@@ -167,6 +168,7 @@ impl Found {
             faults,
             leftovers,
             stale: self.of_cache.stale.clone(),
+            strays: self.of_boxes.strays.clone(),
         })
     }
 
@@ -232,6 +234,12 @@ impl Report {
                 };
                 text.push_str(&format!("{count} {what} ({end})\n"));
             }
+        }
+        for stray in &self.strays {
+            let stray = stray.display();
+            text.push_str(&format!(
+                "{stray} is empty and of no box of this root (no fault; rmdir removes it)\n"
+            ));
         }
         let Checked {
             images,

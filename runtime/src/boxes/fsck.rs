@@ -39,6 +39,10 @@ pub struct Report {
     pub faults: Vec<Fault>,
     /// What interrupted work left, and nobody works on.
     pub leftovers: Vec<PathBuf>,
+    /// Cgroups of the machine that look like a box's, hold no process, and are
+    /// of no box of this root: of a root that is gone, or of a box of another
+    /// that is just about to begin or to end. Only a person can tell which.
+    pub strays: Vec<PathBuf>,
 }
 
 impl Boxes {
@@ -101,6 +105,7 @@ impl Boxes {
             .filter_map(|seen| seen.record.as_ref().ok());
         report.images = records.map(|record| record.image).collect();
         report.faults = verdict::decide(&seen);
+        report.strays = strays(&seen)?;
         Ok(report)
     }
 
@@ -205,6 +210,42 @@ impl Boxes {
         .into_iter();
         folders.any(|folder| point != folder && point.starts_with(folder))
     }
+}
+
+/// Cgroups without a process that no box and no run of this root accounts for.
+fn strays(seen: &Seen) -> Result<Vec<PathBuf>, BoxError> {
+    let boxes = seen.boxes.iter().map(|one| one.id.as_str());
+    let runs = seen.runs.iter().map(|(id, _)| id.as_str());
+    let known: BTreeSet<&str> = boxes.chain(runs).collect();
+    let mut strays = Vec::new();
+    for (id, path) in &seen.cgroups {
+        let is_a_box = id.parse::<BoxId>().is_ok() && path.is_dir();
+        if is_a_box && !known.contains(id.as_str()) && !is_populated(path)? {
+            strays.push(path.clone());
+        }
+    }
+    Ok(strays)
+}
+
+/// Whether a process is in a cgroup or below it. One that is gone meanwhile
+/// has none.
+fn is_populated(cgroup: &Path) -> Result<bool, BoxError> {
+    let list = cgroup.join("cgroup.procs");
+    match fs::read(&list) {
+        Ok(processes) if !processes.is_empty() => return Ok(true),
+        Ok(_) => {}
+        // Of a cgroup that is being removed, too.
+        Err(error) if error.raw_os_error() == Some(nix::libc::ENODEV) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(BoxError::file("read", &list)(error)),
+    }
+    for name in names(cgroup)? {
+        let below = cgroup.join(name);
+        if below.is_dir() && is_populated(&below)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The mount points of the host, and whether a hierarchy of cgroups lies

@@ -18,6 +18,8 @@ tests![
     a_running_box_without_a_monitor_is_named_and_repaired,
     a_box_that_vanished_with_its_monitor_is_named_and_repaired,
     what_is_left_of_a_run_is_named_and_repaired,
+    a_box_that_was_to_go_with_its_end_is_named_and_repaired,
+    an_empty_cgroup_of_nobody_is_shown_and_is_no_fault,
     what_a_killed_create_left_is_counted_and_swept,
 ];
 
@@ -199,6 +201,50 @@ fn what_is_left_of_a_run_is_named_and_repaired() {
     let mounted = fault(&world);
     mount("umount", &[]);
     assert!(mounted.starts_with("mount: "), "{mounted}");
+}
+
+fn a_box_that_was_to_go_with_its_end_is_named_and_repaired() {
+    let world = World::new();
+    let record = stopped(&world);
+    let dir = world.dirs.boxes().join(record.id.as_str());
+    let text = fs::read_to_string(dir.join("record.json")).expect("a record");
+    let text = text.replace("\"remove\": false", "\"remove\": true");
+    fs::write(dir.join("record.json"), text).expect("written");
+    let fault = fault(&world);
+    let wanted = "has ended, and was to be removed then";
+    assert!(fault.starts_with("box-unremoved: box ") && fault.ends_with(wanted));
+    repair(&world);
+    assert!(!dir.exists());
+}
+
+fn an_empty_cgroup_of_nobody_is_shown_and_is_no_fault() {
+    let world = World::new();
+    let record = world.create(world.script("echo up; sleep 1000"));
+    drop(world.start(&record.id));
+    world.wait_for_line(&record.id, "up");
+    // Beside that of a box which runs, whose cgroup is no stray.
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mounts");
+    let points = mounts.lines().filter(|line| line.contains(" - cgroup"));
+    let mut of_box = points
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(|point| {
+            PathBuf::from(point)
+                .join("holdall")
+                .join(record.id.as_str())
+        })
+        .filter(|path| path.exists());
+    let of_box = of_box.next().expect("the box's cgroup");
+    let stray = of_box.with_file_name(format!("{:012x}", std::process::id()));
+    fs::create_dir(&stray).expect("made");
+    let report = check(&world);
+    fs::remove_dir(&stray).expect("removed");
+    assert!(report.strays.contains(&stray), "{report:?}");
+    assert!(!report.strays.contains(&of_box), "{report:?}");
+    assert!(report.faults.is_empty(), "{report:?}");
+    world
+        .boxes
+        .stop(&record.id, Some(Millis(0)))
+        .expect("stopped");
 }
 
 fn what_a_killed_create_left_is_counted_and_swept() {

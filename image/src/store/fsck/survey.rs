@@ -48,7 +48,6 @@ pub(super) struct Blob {
 /// it, and no gc runs meanwhile.
 pub(super) fn survey(store: &Store, keep: &BTreeSet<Digest>) -> Result<Survey, StoreError> {
     let layout = std::fs::read_to_string(store.dir.join("oci-layout"));
-    let is_layout = layout.is_ok_and(|text| text == LAYOUT);
     let index = store.index().map(|index| {
         let entry = |manifest: Descriptor| Entry {
             name: entry_name(&manifest).map(|name| name.to_string()),
@@ -63,6 +62,15 @@ pub(super) fn survey(store: &Store, keep: &BTreeSet<Digest>) -> Result<Survey, S
             blobs.insert(digest, blob(&store.blobs().join(&name)));
         }
     }
+    let is_layout = match layout {
+        Ok(text) => text == LAYOUT,
+        // Who was killed while it made the store had put nothing into it yet,
+        // and the next goes on.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            blobs.is_empty() && !store.dir.join("index.json").exists()
+        }
+        Err(_) => false,
+    };
     let mut images = BTreeMap::new();
     let mut configs = BTreeMap::new();
     let wanted = index.iter().flatten().map(|entry| entry.manifest.digest);
