@@ -76,7 +76,7 @@ fn a_killed_monitor_is_replaced_and_the_port_ps_logs_and_stop_still_work() {
 }
 
 /// The monitors of this root's boxes, by the name they run under.
-fn monitors(env: &Env) -> Vec<i32> {
+pub(crate) fn monitors(env: &Env) -> Vec<i32> {
     let ids = env.boxes();
     eventually("there is a monitor", LONG, || {
         let mut found = Vec::new();

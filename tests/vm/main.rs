@@ -23,8 +23,10 @@ mod initramfs;
 mod kernel;
 mod machine;
 mod project;
+mod status;
 
 mod another_date;
+mod clock;
 mod runtime_tests;
 mod three_services;
 
@@ -36,7 +38,7 @@ use libtest_mimic::{Arguments, Trial};
 type Named = (&'static str, fn());
 
 /// On the host: a test.
-const STORIES: [Named; 3] = [
+const STORIES: [Named; 4] = [
     (
         "the_runtimes_own_tests_pass_on_cgroup_2_with_its_controllers",
         runtime_tests::story,
@@ -49,15 +51,20 @@ const STORIES: [Named; 3] = [
         "a_build_of_another_year_gives_the_same_image",
         another_date::story,
     ),
+    (
+        "a_box_and_all_that_is_kept_live_through_a_clock_that_jumps",
+        clock::story,
+    ),
 ];
 
 /// In the machine: what its kernel's command line asks for.
-const CHORES: [Named; 5] = [
+const CHORES: [Named; 6] = [
     ("runtime-tests", runtime_tests::in_machine),
     ("first-boot", three_services::first_boot),
     ("second-boot", three_services::second_boot),
     ("third-boot", three_services::third_boot),
     ("build", another_date::in_machine),
+    ("clock", clock::in_machine),
 ];
 
 fn main() -> ExitCode {

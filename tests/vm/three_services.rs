@@ -5,13 +5,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
 
-use serde_json::Value;
-
 use crate::disk::Tree;
 use crate::eventually::{LONG, eventually};
 use crate::guest::{holdall, printed, say, text};
 use crate::machine::Machine;
-use crate::{http, project};
+use crate::{http, project, status};
 
 /// `web` needs `app` needs `store`; each says when it is told to stop.
 const SERVICES: &str = r#"
@@ -60,7 +58,7 @@ pub(crate) fn story() {
 pub(crate) fn first_boot() {
     let _id = printed(&mut holdall(&["build", "-q", project::DIR]));
     let _id = printed(&mut holdall(&["run", "-d", "-p", "8080:80", "trio"]));
-    until_ready();
+    status::until_ready("trio");
     page_answers();
     assert_eq!(services(), ["store", "app", "web"]);
 
@@ -73,8 +71,8 @@ pub(crate) fn first_boot() {
         let name = format!("trio/{service}");
         let _name = printed(&mut holdall(&["kill", "-s", "KILL", &name]));
         eventually(&format!("{service} is back"), LONG, || {
-            let status = status()?;
-            let found = named(&status, service);
+            let status = status::of("trio")?;
+            let found = status::service(&status, service);
             let back = found["restarts"] == 1 && found["state"] == "ready";
             back.then_some(()).ok_or_else(|| status.to_string())
         });
@@ -91,7 +89,7 @@ pub(crate) fn first_boot() {
     assert!(told("app") < told("store"), "{log}");
 
     let _name = printed(&mut holdall(&["start", "trio"]));
-    until_ready();
+    status::until_ready("trio");
     page_answers();
     let cgroup = self::cgroup();
     let _name = printed(&mut holdall(&["kill", "trio"]));
@@ -100,7 +98,7 @@ pub(crate) fn first_boot() {
         gone.then_some(()).ok_or_else(|| "it is there".to_owned())
     });
     let _name = printed(&mut holdall(&["start", "trio"]));
-    until_ready();
+    status::until_ready("trio");
     // What a service wrote and nobody synced may be lost, and is not the point.
     nix::unistd::sync();
     say("three services run");
@@ -117,9 +115,10 @@ pub(crate) fn second_boot() {
     );
     let boxes = printed(&mut holdall(&["ps", "-a"]));
     assert!(boxes.contains("exited"), "{boxes}");
+    is_whole();
 
     let _name = printed(&mut holdall(&["start", "trio"]));
-    until_ready();
+    status::until_ready("trio");
     page_answers();
     let starts = printed(&mut holdall(&["exec", "trio", "cat", "/data/store"]));
     assert_eq!(starts.lines().count(), 5, "its files were kept");
@@ -142,12 +141,13 @@ pub(crate) fn second_boot() {
 pub(crate) fn third_boot() {
     let images = printed(&mut holdall(&["images"]));
     assert!(images.contains("trio"), "{images}");
+    is_whole();
     project::slow_step(false);
     let _id = printed(&mut holdall(&["build", "-q", project::DIR]));
     let said = printed(&mut holdall(&["run", "--rm", "trio", "cat", "/srv/page"]));
     assert!(said.contains("it works"), "{said}");
     let _name = printed(&mut holdall(&["start", "trio"]));
-    until_ready();
+    status::until_ready("trio");
     page_answers();
     let _name = printed(&mut holdall(&["stop", "trio"]));
     let _name = printed(&mut holdall(&["rm", "trio"]));
@@ -158,32 +158,17 @@ pub(crate) fn third_boot() {
     assert_eq!(left, 0, "cgroups are left");
 }
 
-fn status() -> Result<Value, String> {
-    let output = holdall(&["ps", "trio", "--format", "json"]).output();
-    let output = output.expect("holdall can be started");
-    let words = String::from_utf8_lossy(&output.stdout);
-    serde_json::from_str(&words).map_err(|_| String::from_utf8_lossy(&output.stderr).into_owned())
-}
-
-fn named(status: &Value, service: &str) -> Value {
-    let services = status["services"].as_array().expect("a list of services");
-    let found = services.iter().find(|entry| entry["name"] == service);
-    found.expect("a service of the box").clone()
+/// Whatever the power took, it damaged nothing that was kept.
+fn is_whole() {
+    let checked = printed(&mut holdall(&["fsck", "--deep"]));
+    assert!(checked.ends_with("whole\n"), "{checked}");
 }
 
 fn services() -> Vec<String> {
-    let status = status().expect("it runs");
+    let status = status::of("trio").expect("it runs");
     let services = status["services"].as_array().expect("a list of services");
     let names = services.iter().map(|entry| entry["name"].as_str());
     names.map(|name| name.expect("a name").to_owned()).collect()
-}
-
-fn until_ready() {
-    eventually("the box is ready", LONG, || {
-        let status = status()?;
-        let ready = status["ready"] == true;
-        ready.then_some(()).ok_or_else(|| status.to_string())
-    });
 }
 
 fn page_answers() {
