@@ -67,9 +67,10 @@ check: setup
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
 
 # All of deny.toml by cargo-deny, which takes longer to compile than everything
-# else here: outside CI. What matters most of it is in `make test` as well.
+# else here, even unoptimised: outside CI. What matters most of it is in
+# `make test` as well.
 deny:
-	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
+	@cargo deny --version >/dev/null 2>&1 || cargo install --locked --debug --no-default-features cargo-deny
 	cargo deny --locked check bans licenses sources
 
 # Changes the code in a thousand ways; a test must notice each. For hours, so
