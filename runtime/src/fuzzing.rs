@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use holdall_protocol::log::Stream;
 
 use crate::boxes::WallTime;
-use crate::boxes::lines::{Raw, Records};
+use crate::boxes::lines::Source;
 use crate::oci::config::Config;
 use crate::oci::plan::{self, Step, Surroundings};
 use crate::oci::seccomp::{Filter, SeccompError};
@@ -83,21 +83,23 @@ pub fn filter(profile: &Seccomp) -> Result<Vec<Instruction>, SeccompError> {
 /// What a foreign image's program writes, in pieces of this size → records.
 #[must_use]
 pub fn raw_lines(bytes: &[u8], piece: usize) -> Vec<u8> {
-    let (mut raw, mut out) = (Raw::new(Stream::Stdout), Vec::new());
-    for piece in bytes.chunks(piece.max(1)) {
-        raw.push(piece, WallTime(7), &mut out);
-    }
-    raw.finish(WallTime(7), &mut out);
-    out
+    pass(Source::Raw(Stream::Stdout), bytes, piece)
 }
 
 /// What an image's init writes, in pieces of this size → lines of the log.
 #[must_use]
 pub fn record_lines(bytes: &[u8], piece: usize) -> Vec<u8> {
-    let (mut records, mut out) = (Records::default(), Vec::new());
+    pass(Source::Records, bytes, piece)
+}
+
+/// What is no line yet waits where it is, as it does in a FIFO.
+fn pass(source: Source, bytes: &[u8], piece: usize) -> Vec<u8> {
+    let (mut waiting, mut out) = (Vec::new(), Vec::new());
     for piece in bytes.chunks(piece.max(1)) {
-        records.push(piece, &mut out);
+        waiting.extend_from_slice(piece);
+        let taken = source.take(&waiting, WallTime(7), &mut out);
+        waiting.drain(..taken);
     }
-    records.finish(&mut out);
+    source.finish(&waiting, WallTime(7), &mut out);
     out
 }
