@@ -10,7 +10,7 @@ SHELL := /bin/bash
 BUILD_PACKAGES := gcc libc6-dev
 RUN_PACKAGES   := mmdebstrap debian-archive-keyring
 DEMO_PACKAGES  := curl
-TEST_PACKAGES  := strace procps busybox-static python3 skopeo umoci docker.io podman buildah crun catatonit \
+TEST_PACKAGES  := strace procps busybox-static python3 redis-server skopeo umoci docker.io podman buildah crun catatonit \
                   supervisor tini dumb-init \
                   qemu-system-x86 e2fsprogs xz-utils chromium
 # libFuzzer is C++.

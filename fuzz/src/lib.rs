@@ -24,6 +24,7 @@ mod jail;
 mod layer;
 mod layout;
 mod logs;
+mod notices;
 mod oci_config;
 mod packages;
 mod reference;
@@ -49,7 +50,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 18] = [
+pub const TARGETS: [Target; 19] = [
     target("accounts", accounts::run),
     target("archive", archive::run),
     target("documents", documents::run),
@@ -62,6 +63,7 @@ pub const TARGETS: [Target; 18] = [
     target("layer", layer::run),
     target("layout", layout::run),
     target("logs", logs::run),
+    target("notices", notices::run),
     target("oci_config", oci_config::run),
     target("packages", packages::run),
     target("reference", reference::run),

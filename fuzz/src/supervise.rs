@@ -1,21 +1,22 @@
 //! Any box through any deeds: the simulated world of init/supervise watches
 //! every action, and every stop ends by its bound.
 
+mod nonsense;
+
 use arbitrary::{Result, Unstructured};
-use holdall_protocol::control::{Exit, HealthKind};
+use holdall_protocol::control::Exit;
 use holdall_protocol::manifest::{
     Backoff, Condition, Dependency, Dialect, GiveUp, Health, Kind, OnUnhealthy, Probe, Ready,
     Reload, Restart, Schedule, Service, Start,
 };
 use holdall_protocol::{Manifest, Millis, ServiceName, Signal};
-use holdall_supervise::{Action, Command, Event, Options, ServiceId, Supervisor, Timestamp};
+use holdall_supervise::{Command, Event, Notice, Options, Timestamp};
 
 use crate::world::{Program, World};
 
-/// More services, deeds or events say nothing new and cost time.
+/// More services or deeds say nothing new and cost time.
 const MAX_SERVICES: u8 = 7;
 const MAX_DEEDS: usize = 40;
-const MAX_EVENTS: usize = 200;
 
 pub(crate) fn run(data: &[u8]) {
     let mut from = Unstructured::new(data);
@@ -24,7 +25,7 @@ pub(crate) fn run(data: &[u8]) {
         return;
     };
     let done = if nonsense {
-        told_nonsense(&mut from)
+        nonsense::told(&mut from)
     } else {
         lived(&mut from)
     };
@@ -73,6 +74,17 @@ fn service(from: &mut Unstructured<'_>, at: u8) -> Result<Service> {
             start_period: span(from)?,
         })
     })?;
+    service.ready = maybe(from, |from| {
+        let by = match from.int_in_range(0..=3_u8)? {
+            0 => Dialect::Notify,
+            1 => Dialect::Fd(3),
+            2 => Dialect::After(Millis(from.int_in_range(1..=5000)?)),
+            _ => Dialect::Asked(Probe::File("/run/ok".to_owned())),
+        };
+        let timeout = maybe(from, |from| Ok(Millis(from.int_in_range(1..=20_000)?)))?;
+        Ok(Ready { by, timeout })
+    })?;
+    service.watchdog = maybe(from, |from| Ok(Millis(from.int_in_range(1..=20_000)?)))?;
     service.restart = *from.choose(&[Restart::Always, Restart::OnFailure, Restart::Never])?;
     let (one, other) = (span(from)?, span(from)?);
     service.backoff = Backoff {
@@ -88,12 +100,6 @@ fn service(from: &mut Unstructured<'_>, at: u8) -> Result<Service> {
     service.stop.timeout = span(from)?;
     service.stop.command = maybe(from, |_| Ok(vec!["quit".to_owned()]))?;
     service.start_retries = maybe(from, |from| from.int_in_range(0..=3))?;
-    service.ready = maybe(from, |from| {
-        Ok(Ready {
-            by: Dialect::After(Millis(from.int_in_range(1..=5000)?)),
-            timeout: None,
-        })
-    })?;
     service.order = from.int_in_range(-2..=2)?;
     if kind == Kind::Job {
         service.schedule = Some(schedule(from)?);
@@ -192,6 +198,24 @@ fn program(from: &mut Unstructured<'_>) -> Result<Program> {
         ),
         probe_takes: span(from)?.0,
         commands_fail: from.ratio(1_u8, 3)?,
+        says: (0..from.int_in_range(0..=3_u8)?)
+            .map(|_| Ok((span(from)?.0, notice(from)?)))
+            .collect::<Result<_>>()?,
+    })
+}
+
+fn notice(from: &mut Unstructured<'_>) -> Result<Notice> {
+    Ok(match from.int_in_range(0..=12_u8)? {
+        0..=3 => Notice::Ready,
+        4 => Notice::Announced,
+        5 => Notice::Reloading,
+        6 => Notice::Stopping,
+        7 => Notice::Status("é".repeat(100)),
+        8 => Notice::Alive,
+        9 => Notice::Stuck,
+        10 => Notice::WatchdogEvery(span(from)?),
+        11 => Notice::Extend(span(from)?),
+        _ => Notice::MainPid(from.arbitrary()?),
     })
 }
 
@@ -287,114 +311,5 @@ fn lived(from: &mut Unstructured<'_>) -> Result<()> {
             replies.len()
         );
     }
-    Ok(())
-}
-
-fn event(from: &mut Unstructured<'_>) -> Result<Event> {
-    let service = match from.int_in_range(0..=9_u32)? {
-        9 => ServiceId(u32::MAX),
-        at => ServiceId(at),
-    };
-    let words = || "é".repeat(2000);
-    Ok(match from.int_in_range(0..=15_u8)? {
-        0 => Event::Boot,
-        1 => Event::Spawned { service, pid: 1 },
-        2 => Event::SpawnFailed {
-            service,
-            reason: words(),
-            code: 127,
-        },
-        3 => Event::Exited {
-            service,
-            exit: exit(from)?,
-        },
-        4 => Event::Cleared { service },
-        5 => Event::Probed {
-            service,
-            outcome: if from.arbitrary()? {
-                Ok(())
-            } else {
-                Err(words())
-            },
-        },
-        6 => Event::ForegroundSpawned { pid: 2 },
-        7 => Event::ForegroundFailed {
-            reason: String::new(),
-            code: 126,
-        },
-        8 => Event::ForegroundExited { exit: exit(from)? },
-        9 => Event::ForegroundCleared,
-        10 => Event::Shutdown,
-        11 => Event::Command {
-            request: from.int_in_range(0..=19)?,
-            command: command(from)?,
-            services: names(from)?
-                .iter()
-                .map(|name| name.parse().expect("a name"))
-                .collect(),
-        },
-        12 => Event::StopCommandEnded {
-            service,
-            outcome: Err(words()),
-        },
-        13 => Event::ReloadEnded {
-            service,
-            outcome: Ok(()),
-        },
-        14 => Event::Clock {
-            wall: from.arbitrary()?,
-        },
-        _ => Event::Abandoned {
-            request: from.int_in_range(0..=19)?,
-        },
-    })
-}
-
-/// A core that is told what can't be.
-fn told_nonsense(from: &mut Unstructured<'_>) -> Result<()> {
-    let manifest = manifest(from)?;
-    let mut supervisor = Supervisor::new(&manifest, options(from)?);
-    let mut now = Timestamp(0);
-    let mut exits = 0;
-    let mut drain = |supervisor: &mut Supervisor| {
-        let mut count = 0;
-        while let Some(action) = supervisor.poll_action() {
-            count += 1;
-            assert!(count < 200, "a storm: {action:?}");
-            exits += usize::from(matches!(action, Action::Exit { .. }));
-        }
-    };
-    for _ in 0..MAX_EVENTS {
-        if from.is_empty() {
-            break;
-        }
-        now = now + span(from)?;
-        for _ in 0..1000 {
-            let Some(due) = supervisor.poll_timeout().filter(|at| *at <= now) else {
-                break;
-            };
-            supervisor.handle_timeout(due);
-            drain(&mut supervisor);
-        }
-        supervisor.handle(now, event(from)?);
-        drain(&mut supervisor);
-        assert_eq!(
-            supervisor.status(now).services.len(),
-            manifest.services.len()
-        );
-        for kind in [HealthKind::Ready, HealthKind::Live, HealthKind::Auto] {
-            assert!(
-                supervisor
-                    .health(kind)
-                    .err()
-                    .is_none_or(|why| !why.is_empty())
-            );
-        }
-    }
-    supervisor.handle(now, Event::Shutdown);
-    supervisor.handle_timeout(now + manifest.init.stop_timeout.max(Millis(500)));
-    drain(&mut supervisor);
-    assert_eq!(exits, 1, "it ends by its bound, once");
-    assert_eq!(supervisor.poll_timeout(), None);
     Ok(())
 }

@@ -43,7 +43,7 @@ macro_rules! replay {
 
 replay! {
     accounts archive documents elf entries frames holdall_toml http_request init_log layer
-    layout logs oci_config packages reference seccomp supervise supervisord
+    layout logs notices oci_config packages reference seccomp supervise supervisord
 }
 
 #[test]

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::SigSet;
-use nix::sys::stat::{Mode, umask};
+use nix::sys::stat::{Mode, stat, umask};
 use nix::unistd::{self, Gid, Pid, Uid};
 
 use crate::launch::Launch;
@@ -18,12 +18,14 @@ use crate::sys;
 /// Becomes the program, or reports why not and ends.
 pub(crate) fn become_program(launch: &mut Launch, stdio: &Stdio<'_>, reporter: &OwnedFd) -> ! {
     let mut candidate = 0;
-    let first = 3 + RawFd::try_from(launch.handed.len()).unwrap_or(0);
+    let announced = launch.announce.map_or(0, |(_, becomes)| becomes + 1);
+    let first = announced.max(3 + RawFd::try_from(launch.handed.len()).unwrap_or(0));
     // Out of the way of what is put in its place below.
     let Ok(reporter) = sys::copy_above(reporter.as_raw_fd(), first) else {
         sys::exit_now(125)
     };
     let (stage, errno) = match prepare(launch, stdio, first) {
+        Ok(()) if launch.looks => (Stage::Look, look(launch)),
         Ok(()) => (Stage::Execute, execute(launch, &mut candidate)),
         Err(failure) => failure,
     };
@@ -88,11 +90,10 @@ fn prepare(launch: &mut Launch, stdio: &Stdio<'_>, first: RawFd) -> Result<(), (
     if let Some(dir) = &launch.dir {
         unistd::chdir(dir.as_c_str()).map_err(at(Stage::Enter))?;
     }
-    if let Some((index, at)) = launch.pid_slot {
-        let mut digits = [0; 10];
-        launch
-            .env
-            .patch(index, at, decimal(unistd::getpid().as_raw(), &mut digits));
+    let mut digits = [0; 10];
+    let digits = decimal(unistd::getpid().as_raw(), &mut digits);
+    for (index, at) in &launch.pid_slots {
+        launch.env.patch(*index, *at, digits);
     }
     // Last: from here on a signal may end this process, as it should.
     SigSet::empty()
@@ -128,6 +129,9 @@ fn descriptors(launch: &mut Launch, stdio: &Stdio<'_>, first: RawFd) -> Result<(
     for fd in &mut launch.handed {
         *fd = sys::copy_above(*fd, first)?;
     }
+    if let Some((fd, _)) = &mut launch.announce {
+        *fd = sys::copy_above(*fd, first)?;
+    }
     match stdio {
         Stdio::Given(three) => {
             for (to, fd) in (0..).zip(three) {
@@ -149,7 +153,11 @@ fn descriptors(launch: &mut Launch, stdio: &Stdio<'_>, first: RawFd) -> Result<(
         sys::copy_to(*fd, to)?;
     }
     if !launch.passes_all {
-        sys::close_on_exec_from(first);
+        // From the first that nothing was put at.
+        sys::close_on_exec_from(3 + RawFd::try_from(launch.handed.len()).unwrap_or(0));
+    }
+    if let Some((fd, becomes)) = launch.announce {
+        sys::copy_to(fd, becomes)?;
     }
     Ok(())
 }
@@ -167,6 +175,15 @@ fn decimal(number: i32, digits: &mut [u8; 10]) -> &[u8] {
         }
     }
     digits.get(at..).unwrap_or(&[])
+}
+
+/// Looks whether the file is there, and ends with 0 if it is.
+fn look(launch: &Launch) -> Errno {
+    match launch.candidates.first().map(|path| stat(path.as_c_str())) {
+        Some(Ok(_)) => sys::exit_now(0),
+        Some(Err(errno)) => errno,
+        None => Errno::ENOENT,
+    }
 }
 
 /// Tries each path; a file that is there but can't be executed is remembered

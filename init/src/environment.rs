@@ -12,12 +12,14 @@ const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:
 
 /// Meant for init alone: with these a service would take its parent's sockets
 /// or talk to its parent's supervisor for its own.
-const OURS: [&str; 7] = [
+const OURS: [&str; 9] = [
     "LISTEN_FDS",
     "LISTEN_PID",
     "LISTEN_FDNAMES",
     "LISTEN_PIDFDID",
     "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
     "HOLDALL_PROFILE",
     "HOLDALL_SERVICE",
 ];

@@ -10,7 +10,7 @@ use holdall_protocol::control::Exit;
 use holdall_protocol::manifest::{Reload, Service};
 use holdall_supervise::{Event, ServiceId, Timestamp};
 
-use crate::kill::{kill_group, signal_main};
+use crate::kill::kill_group;
 use crate::launch::Launch;
 use crate::lineage::Marks;
 use crate::pid1::{Pid1, Role};
@@ -67,10 +67,10 @@ impl Pid1 {
         let how = self.service(id)?.reload.clone();
         let outcome = match how {
             Some(Reload::Signal(signal)) => {
-                let pid = self.instance(id).and_then(|instance| instance.pid);
-                match pid {
-                    Some(pid) => {
-                        signal_main(pid, signal);
+                let instance = self.instance(id);
+                match instance.filter(|instance| instance.pid.is_some()) {
+                    Some(instance) => {
+                        instance.signal_main(signal);
                         Ok(())
                     }
                     None => Err("it does not run".to_owned()),
@@ -94,7 +94,7 @@ impl Pid1 {
         command: impl FnOnce(&Service) -> Option<Vec<String>>,
     ) -> Result<(), SpawnError> {
         let mark = self.marks.as_mut().map(Marks::next);
-        let main = self.instance(id).and_then(|instance| instance.pid);
+        let main = self.instance(id).and_then(|instance| instance.main());
         let Some(service) = self.supervisor.service(id) else {
             return Err(SpawnError::EmptyProgram);
         };

@@ -82,6 +82,11 @@ impl Kills {
         );
     }
 
+    /// Whether it is under way.
+    pub(crate) fn is_killing(&self, target: Target) -> bool {
+        self.jobs.contains_key(&target)
+    }
+
     /// The main process was reaped: what is left of its job goes on at once.
     pub(crate) fn leader_reaped(&mut self, now: Timestamp, target: Target) {
         if let Some(job) = self.jobs.get_mut(&target) {
@@ -154,17 +159,6 @@ pub(crate) fn kill_group(leader: i32) {
     // exist any more is what is wanted.
     let _ = sys::kill(-leader, Signal::KILL);
     let _ = sys::kill(leader, Signal::KILL);
-}
-
-/// Signals one process, which must not be reaped yet: the number is its own.
-pub(crate) fn signal_main(pid: i32, signal: Signal) {
-    let _ = sys::kill(pid, signal);
-}
-
-/// Signals a main process and no other of its service, then lets it go on.
-pub(crate) fn signal_only(pid: i32, signal: Signal) {
-    signal_main(pid, signal);
-    signal_main(pid, Signal::CONT);
 }
 
 /// Signals a group by the number of its leader, which must not be reaped yet,

@@ -15,8 +15,8 @@ use crate::spawn::SpawnError;
 use crate::sys::Strings;
 use crate::{account, env_file};
 
-/// Digits of the largest process number; the slot is filled in by the child.
-const PID_SLOT: &[u8] = b"LISTEN_PID=0000000000";
+/// Digits of the largest process number; such a slot is filled in by the child.
+const PID_DIGITS: &str = "0000000000";
 
 /// Everything about a program that is to run, ready for the child.
 pub(crate) struct Launch {
@@ -28,7 +28,7 @@ pub(crate) struct Launch {
     pub(crate) env: Strings,
     /// Where in `env` the child writes its own number, and after how many
     /// bytes.
-    pub(crate) pid_slot: Option<(usize, usize)>,
+    pub(crate) pid_slots: Vec<(usize, usize)>,
     pub(crate) dir: Option<CString>,
     /// Whom to become; init's own ids stay where none.
     pub(crate) account: Option<Account>,
@@ -48,6 +48,12 @@ pub(crate) struct Launch {
     pub(crate) mark: Option<u64>,
     /// `cgroup.procs` of each group that it joins.
     pub(crate) cgroups: Vec<OwnedFd>,
+    /// It is not executed: the child, as whom it would run, looks whether it
+    /// is there.
+    pub(crate) looks: bool,
+    /// A descriptor of ours, and which it becomes: where the service announces
+    /// that it is ready.
+    pub(crate) announce: Option<(RawFd, RawFd)>,
 }
 
 impl Launch {
@@ -139,17 +145,19 @@ impl Launch {
         let candidates = candidates(&program, env)?;
         let argv: Result<Vec<CString>, SpawnError> = argv.iter().map(|word| string(word)).collect();
         let mut strings: Vec<CString> = env.strings().collect();
-        let mut pid_slot = None;
-        if with_pid {
-            pid_slot = Some((strings.len(), PID_SLOT.len() - 10));
-            strings.push(string(PID_SLOT)?);
+        let watched = env.get("WATCHDOG_USEC").is_some();
+        let slots = [("LISTEN_PID", with_pid), ("WATCHDOG_PID", watched)];
+        let mut pid_slots = Vec::new();
+        for (name, _) in slots.into_iter().filter(|(_, wanted)| *wanted) {
+            pid_slots.push((strings.len(), name.len() + 1));
+            strings.push(string(format!("{name}={PID_DIGITS}").as_bytes())?);
         }
         Ok(Self {
             program: String::from_utf8_lossy(&program).into_owned(),
             candidates,
             argv: Strings::new(argv?),
             env: Strings::new(strings),
-            pid_slot,
+            pid_slots,
             dir: None,
             account: None,
             groups: Vec::new(),
@@ -161,6 +169,8 @@ impl Launch {
             oom_score_adj: None,
             mark: None,
             cgroups: Vec::new(),
+            looks: false,
+            announce: None,
         })
     }
 }

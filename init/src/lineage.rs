@@ -157,6 +157,22 @@ pub(crate) fn scan(mark: Option<Mark>) -> Scan {
     scan
 }
 
+/// Whether a process is under a mark, and descends from this one.
+pub(crate) fn belongs(pid: i32, mark: Mark) -> bool {
+    let own = i32::try_from(std::process::id()).unwrap_or(0);
+    marked(pid, mark) && descends(pid, own) == Some(true)
+}
+
+/// Whether a process is there and no zombie. Without /proc every one that is
+/// there lives.
+pub(crate) fn lives(pid: i32) -> bool {
+    let mut buffer = [0; 4096];
+    match read(pid, "stat", &mut buffer).and_then(state_and_parent) {
+        Some((state, _)) => !matches!(state, 'Z' | 'X' | 'x'),
+        None => !std::path::Path::new("/proc/self").exists(),
+    }
+}
+
 fn marked(pid: i32, mark: Mark) -> bool {
     let mut buffer = [0; 4096];
     let Some(text) = read(pid, "limits", &mut buffer) else {

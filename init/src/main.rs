@@ -8,13 +8,16 @@
 #![cfg_attr(not(test), no_main)]
 
 mod account;
+mod ancillary;
 mod args;
+mod asking;
 mod boot;
 mod cgroup;
 mod child;
 mod client;
 mod clock;
 mod config;
+mod connection;
 mod control;
 mod demand;
 mod env_file;
@@ -26,12 +29,12 @@ mod handed;
 mod help;
 mod http;
 mod kill;
-mod last_line;
 mod launch;
 mod lineage;
 mod listener;
 mod log;
 mod notes;
+mod notices;
 mod notify;
 mod perform;
 mod pid1;
@@ -50,6 +53,7 @@ mod start;
 mod supervisord;
 #[expect(unsafe_code, reason = "the one home of it")]
 mod sys;
+mod tail;
 mod template;
 mod terminal;
 mod usage;

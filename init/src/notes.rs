@@ -133,9 +133,13 @@ pub(crate) fn why(service: &ServiceStatus) -> Vec<String> {
     if let Some(exit) = service.last_exit {
         lines.push(format!("it ended last with {exit}"));
     }
-    if let Some(message) = &service.message {
-        lines.push(message.clone());
+    if let Some(words) = &service.status {
+        lines.push(format!("it says: {words}"));
     }
+    let mut words = service.message.iter().flat_map(|message| message.lines());
+    lines.extend(words.next().map(str::to_owned));
+    // What its probe printed.
+    lines.extend(words.map(|line| format!("  {line}")));
     lines.push(format!("it was started again {} times", service.restarts));
     match service.log_dropped {
         0 => {}
@@ -145,8 +149,8 @@ pub(crate) fn why(service: &ServiceStatus) -> Vec<String> {
     lines
 }
 
-/// The columns of `ps`.
-const HEADINGS: [&str; 7] = [
+/// The columns of `ps`; the last only where a service says something.
+const HEADINGS: [&str; 8] = [
     "SERVICE",
     "STATE",
     "HEALTH",
@@ -154,11 +158,16 @@ const HEADINGS: [&str; 7] = [
     "RESTARTS",
     "UPTIME",
     "LAST EXIT",
+    "STATUS",
 ];
 
 /// The services as a table, one line each after the headings.
 pub(crate) fn table(status: &Status) -> Vec<String> {
     let mut rows = vec![HEADINGS.map(str::to_owned)];
+    let said = status.services.iter().any(|s| s.status.is_some());
+    if let Some([.., heading]) = rows.first_mut().filter(|_| !said) {
+        heading.clear();
+    }
     for service in &status.services {
         let state = format!("{:?}", service.state).to_lowercase();
         let state = match service.next_start {
@@ -179,6 +188,7 @@ pub(crate) fn table(status: &Status) -> Vec<String> {
             service.restarts.to_string(),
             service.pid.map_or_else(dash, |_| span(service.since)),
             service.last_exit.map_or_else(dash, |exit| exit.to_string()),
+            service.status.clone().unwrap_or_default(),
         ]);
     }
     let mut widths = [0; HEADINGS.len()];
@@ -187,7 +197,7 @@ pub(crate) fn table(status: &Status) -> Vec<String> {
             *width = (*width).max(cell.len());
         }
     }
-    let line = |row: &[String; 7]| {
+    let line = |row: &[String; 8]| {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(widths) {
             // Writing to a String can't fail.
@@ -226,6 +236,7 @@ mod tests {
             last_exit: Some(Exit::Signal(Signal::KILL)),
             next_start: Some(Millis(1500)).filter(|_| pid.is_none()),
             message: None,
+            status: None,
             waits_for: Vec::new(),
             log_dropped: 0,
         };

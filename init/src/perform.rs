@@ -1,21 +1,14 @@
 //! What the supervisor wants done, done.
 
-use std::os::fd::AsFd;
-
 use holdall_protocol::control::Response;
-use holdall_protocol::manifest::Probe;
 use holdall_protocol::{Millis, Signal};
 use holdall_supervise::{Action, Event, Note, ServiceId, Timestamp};
-use nix::fcntl::OFlag;
-use nix::unistd::pipe2;
 
 use crate::control::client::State;
-use crate::kill::{Prey, Target, kill_group, signal_group, signal_only};
-use crate::launch::Launch;
-use crate::lineage::{self, Mark, Marks};
+use crate::kill::{Prey, Target, kill_group, signal_group};
+use crate::lineage::{self, Mark};
 use crate::pid1::{Pid1, Role};
-use crate::probe::{Due, describe};
-use crate::spawn::{self, SpawnError, Spawned, Stdio};
+use crate::spawn::SpawnError;
 use crate::{notes, notify, sys};
 
 /// Lines of a service's log that are printed when it is given up.
@@ -45,13 +38,18 @@ impl Pid1 {
                 let group = self
                     .service(service)
                     .is_none_or(|service| service.stop.group);
-                if let Some(pid) = self.instance(service).and_then(|instance| instance.pid) {
+                if let Some(instance) = self.instance(service) {
                     if group {
-                        signal_group(pid, signal);
+                        instance.signal(signal);
                     } else {
-                        signal_only(pid, signal);
+                        instance.signal_main(signal);
+                        instance.signal_main(Signal::CONT);
                     }
                 }
+                None
+            }
+            Action::ReleaseStore { service } => {
+                self.store.release(&self.poll, service);
                 None
             }
             Action::StopCommand { service } => self.stop_command(service),
@@ -69,7 +67,7 @@ impl Pid1 {
                 self.kills.begin(now, Target::Service(service), prey);
                 None
             }
-            Action::Probe { service } => self.probe(service),
+            Action::Probe { service, question } => self.probe(service, question),
             Action::CancelProbe { service } => {
                 if let Some(pid) = self.probes.cancel(&self.poll, service) {
                     kill_group(pid);
@@ -138,60 +136,8 @@ impl Pid1 {
         }
     }
 
-    /// Asks a service for its health; the outcome if that is known at once.
-    pub(crate) fn probe(&mut self, service: ServiceId) -> Option<Event> {
-        if !self.probes.admit(service) {
-            return None;
-        }
-        let health = self.service(service)?.health.clone()?;
-        let number = self.probes.number();
-        let due = Due {
-            service,
-            name: describe(&health.probe),
-            timeout: health.timeout,
-            deadline: self.now + health.timeout,
-        };
-        let started = match &health.probe {
-            Probe::Exec(argv) => {
-                let name = due.name.clone();
-                let started = self.probe_command(service, number, due, argv);
-                started.map_err(|error| format!("{name}: {error}"))
-            }
-            probe => self.probes.add_connection(&self.poll, number, due, probe),
-        };
-        let reason = started.err()?;
-        Some(Event::Probed {
-            service,
-            outcome: Err(reason),
-        })
-    }
-
-    fn probe_command(
-        &mut self,
-        id: ServiceId,
-        number: u64,
-        due: Due,
-        argv: &[String],
-    ) -> Result<(), SpawnError> {
-        let mark = self.marks.as_mut().map(Marks::next);
-        let Some(service) = self.service(id) else {
-            return Err(SpawnError::EmptyProgram);
-        };
-        let mut launch = Launch::service(service, argv, &self.child_env, &[])?;
-        launch.mark = mark.map(|mark| mark.value);
-        let (read, write) = pipe2(OFlag::O_CLOEXEC).map_err(SpawnError::Pipe)?;
-        let stdio = Stdio::Given([self.null.as_fd(), write.as_fd(), write.as_fd()]);
-        let Spawned { pid, .. } = spawn::spawn(launch, &stdio)?;
-        self.children.insert(pid, Role::Probe { number, mark });
-        self.probes
-            .add_exec(&self.poll, number, due, pid, read)
-            .map_err(|errno| {
-                kill_group(pid);
-                SpawnError::Pipe(errno)
-            })
-    }
-
     fn note(&mut self, note: &Note) {
+        self.engine.stale = true;
         if let Note::Reconfigured { changes } = note {
             for change in changes {
                 self.log.say(&format!("reload: {change}"));
@@ -204,7 +150,10 @@ impl Pid1 {
         }
         match note {
             Note::GivenUp { service, .. } => self.verdict(*service, &words),
-            Note::Stopping => self.end_execs(Signal::TERM),
+            Note::Stopping => {
+                notify::notify(&self.env, "STOPPING=1\n");
+                self.end_execs(Signal::TERM);
+            }
             Note::ForegroundFailed { reason } => {
                 if !self.log.is_on_stderr() {
                     complain(&format!("holdall-init: {reason}"));

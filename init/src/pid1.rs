@@ -4,10 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::OwnedFd;
 
+use holdall_protocol::Signal;
 use holdall_protocol::manifest::{Manifest, Service};
 use holdall_supervise::{Event, ServiceId, Supervisor, Timestamp};
 use nix::errno::Errno;
 use nix::sys::epoll::EpollFlags;
+use nix::unistd::{Pid, getpgid};
 
 use crate::cgroup::{Cgroup, Cgroups};
 use crate::clock::{Clock, Watch};
@@ -16,16 +18,19 @@ use crate::control::Control;
 use crate::environment::Environment;
 use crate::errand::Errands;
 use crate::events::Events;
-use crate::kill::{Kills, Target};
+use crate::kill::{Kills, Target, signal_group};
 use crate::lineage::{Mark, Marks};
 use crate::log::Log;
 use crate::log::pipes::Pipes;
+use crate::notices::{Named, Notices, Store};
+use crate::notify::Engine;
 use crate::perform::Farewell;
 use crate::poll::{Poll, Ready, Token};
 use crate::probe::Probes;
 use crate::signals::{Forwarding, Signals};
 use crate::sockets::Sockets;
 use crate::spawn::Starting;
+use crate::sys;
 use crate::terminal::Arrangement;
 
 /// Services on their way to exec at a time: enough to keep every processor
@@ -51,6 +56,46 @@ pub(crate) struct Instance {
     pub(crate) cgroup: Option<Cgroup>,
     /// Where a start that takes long still reports.
     pub(crate) late: Option<OwnedFd>,
+    /// The process that it named as its main one, while the one that was
+    /// started lives.
+    pub(crate) named: Option<Named>,
+    /// That its main process ended was told, though the one that was started
+    /// still lives.
+    pub(crate) end_is_told: bool,
+}
+
+impl Instance {
+    /// The number of its main process.
+    pub(crate) fn main(&self) -> Option<i32> {
+        let named = self.named.as_ref();
+        let named = named.filter(|named| sys::pidfd_is_there(&named.handle));
+        named.map(|named| named.pid).or(self.pid)
+    }
+
+    /// Signals its main process.
+    pub(crate) fn signal_main(&self, signal: Signal) {
+        let named = self.named.as_ref();
+        let told = named.map(|named| sys::pidfd_signal(&named.handle, signal));
+        if let (None | Some(Err(_)), Some(pid)) = (told, self.pid) {
+            // It is not reaped, so the number is its own.
+            let _ = sys::kill(pid, signal);
+        }
+    }
+
+    /// Signals all that it consists of, as far as it has not gone its own way,
+    /// and lets it go on, so that a stopped process hears the signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let Some(pid) = self.pid else { return };
+        signal_group(pid, signal);
+        let group = |pid| getpgid(Some(Pid::from_raw(pid))).map(Pid::as_raw);
+        if let Some(named) = &self.named
+            && group(named.pid) != Ok(pid)
+        {
+            for signal in [signal, Signal::CONT] {
+                let _ = sys::pidfd_signal(&named.handle, signal);
+            }
+        }
+    }
 }
 
 /// The foreground command.
@@ -91,6 +136,9 @@ pub(crate) struct Pid1 {
     pub(crate) foreground: Option<Foreground>,
     pub(crate) kills: Kills,
     pub(crate) probes: Probes,
+    pub(crate) notices: Notices,
+    pub(crate) store: Store,
+    pub(crate) engine: Engine,
     pub(crate) control: Control,
     pub(crate) marks: Option<Marks>,
     pub(crate) cgroups: Cgroups,
@@ -129,6 +177,7 @@ impl Pid1 {
             for ready in ready {
                 self.dispatch(ready);
             }
+            self.hear_log();
             self.reap();
             self.due();
         }
@@ -186,6 +235,9 @@ impl Pid1 {
                     self.event(Event::Probed { service, outcome });
                 }
             }
+            Token::Notice(service) => self.hear(ServiceId(service)),
+            Token::Announcement(service) => self.hear_line(ServiceId(service)),
+            Token::Stored(number) => self.store.hung_up(&self.poll, number),
         }
     }
 
@@ -227,8 +279,8 @@ impl Pid1 {
                 outcome,
             });
         }
-        while let Some(service) = self.probes.next_in_queue() {
-            if let Some(event) = self.probe(service) {
+        while let Some((service, question)) = self.probes.next_in_queue() {
+            if let Some(event) = self.probe(service, question) {
                 self.event(event);
             }
         }
@@ -246,6 +298,7 @@ impl Pid1 {
             match target {
                 Target::Service(service) => {
                     self.pipes.close_all(service, &mut self.log);
+                    self.notices.close(&self.poll, service);
                     self.event(Event::Cleared { service });
                 }
                 Target::Foreground => self.event(Event::ForegroundCleared),
@@ -256,6 +309,7 @@ impl Pid1 {
 
     /// What was said in this turn goes out, as far as it is taken.
     fn send_out(&mut self) {
+        self.tell_engine();
         self.log.flush();
         if let Some(sink) = self.log.sink() {
             let waits = sink.waiting() > 0;

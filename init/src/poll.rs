@@ -26,6 +26,12 @@ pub(crate) enum Token {
     /// Something came to the socket of this number, whose service starts on
     /// demand.
     Demand(u64),
+    /// A service said something at its socket.
+    Notice(u32),
+    /// A service wrote to the descriptor of its `ready`.
+    Announcement(u32),
+    /// The other end of a stored descriptor hung up.
+    Stored(u64),
 }
 
 const KINDS: u32 = 56;
@@ -41,6 +47,9 @@ impl Token {
             Self::Probe(id) => (5, id),
             Self::Clock => (6, 0),
             Self::Demand(id) => (7, id),
+            Self::Notice(id) => (8, u64::from(id)),
+            Self::Announcement(id) => (9, u64::from(id)),
+            Self::Stored(id) => (10, id),
         };
         (kind << KINDS) | (id & ((1 << KINDS) - 1))
     }
@@ -56,6 +65,9 @@ impl Token {
             5 => Self::Probe(id),
             6 => Self::Clock,
             7 => Self::Demand(id),
+            8 => Self::Notice(u32::try_from(id).ok()?),
+            9 => Self::Announcement(u32::try_from(id).ok()?),
+            10 => Self::Stored(id),
             _ => return None,
         })
     }
@@ -141,6 +153,9 @@ mod tests {
             Token::Client(u64::from(u32::MAX) + 7),
             Token::Probe(9),
             Token::Demand(10),
+            Token::Notice(u32::MAX),
+            Token::Announcement(2),
+            Token::Stored(7),
         ] {
             assert_eq!(Token::decode(token.encode()), Some(token));
         }

@@ -2,50 +2,39 @@
 //! in what it may say.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use holdall_protocol::Millis;
 use holdall_protocol::control::Exit;
 use holdall_protocol::manifest::{HttpProbe, HttpTarget, Probe};
-use holdall_supervise::{ServiceId, Timestamp};
+use holdall_supervise::{Question, ServiceId, Timestamp};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::epoll::EpollFlags;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockType, SockaddrStorage, connect, getsockopt, send,
-    socket, sockopt,
-};
 use nix::unistd;
 
-use crate::http::{self, Answer};
-use crate::last_line::LastLine;
+use crate::connection::Connection;
 use crate::poll::{Poll, Token};
-use crate::spawn::words;
 use crate::sys;
+use crate::tail::Tail;
 
 /// Probes at a time; more wait their turn. A box whose hundred services are
 /// all asked at once must not fork a hundred commands at once.
 const MAX_RUNNING: usize = 32;
 
-/// What a probe found: the text says why it failed.
+/// What a probe found: the text says why it failed in one line, and below it
+/// what it printed.
 pub(crate) type Outcome = Result<(), String>;
 
 enum How {
-    /// A command: its process and its output.
-    Exec {
+    /// A process: a command, or one that looks for a file. And its output.
+    Process {
         pid: i32,
         output: OwnedFd,
-        last: LastLine,
+        tail: Tail,
     },
-    /// A connection that is being made.
-    Tcp { connection: OwnedFd },
-    /// A request that is being sent, or an answer that is being read.
-    Http {
-        connection: OwnedFd,
-        request: Vec<u8>,
-        answer: Vec<u8>,
-    },
+    /// A connection.
+    Connection(Connection),
 }
 
 struct Running {
@@ -61,22 +50,22 @@ struct Running {
 #[derive(Default)]
 pub(crate) struct Probes {
     running: BTreeMap<u64, Running>,
-    queue: VecDeque<ServiceId>,
+    queue: VecDeque<(ServiceId, Question)>,
     next: u64,
 }
 
 impl Probes {
     /// Whether one more may start now; if not, its turn comes.
-    pub(crate) fn admit(&mut self, service: ServiceId) -> bool {
+    pub(crate) fn admit(&mut self, service: ServiceId, question: Question) -> bool {
         let free = self.running.len() < MAX_RUNNING;
         if !free {
-            self.queue.push_back(service);
+            self.queue.push_back((service, question));
         }
         free
     }
 
     /// Whose turn it is.
-    pub(crate) fn next_in_queue(&mut self) -> Option<ServiceId> {
+    pub(crate) fn next_in_queue(&mut self) -> Option<(ServiceId, Question)> {
         if self.running.len() >= MAX_RUNNING {
             return None;
         }
@@ -89,9 +78,9 @@ impl Probes {
         self.next
     }
 
-    /// Takes over a command that was started with `output` as its stdout and
+    /// Takes over a process that was started with `output` as its stdout and
     /// stderr.
-    pub(crate) fn add_exec(
+    pub(crate) fn add_process(
         &mut self,
         poll: &Poll,
         number: u64,
@@ -101,51 +90,21 @@ impl Probes {
     ) -> Result<(), Errno> {
         fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         poll.add(&output, Token::Probe(number), EpollFlags::EPOLLIN)?;
-        self.add(
-            number,
-            due,
-            How::Exec {
-                pid,
-                output,
-                last: LastLine::default(),
-            },
-        );
+        let tail = Tail::default();
+        self.add(number, due, How::Process { pid, output, tail });
         Ok(())
     }
 
-    /// Begins to connect.
+    /// Takes over a connection that is being made.
     pub(crate) fn add_connection(
         &mut self,
         poll: &Poll,
         number: u64,
         due: Due,
-        probe: &Probe,
-    ) -> Result<(), String> {
-        let (address, request) = match probe {
-            Probe::Tcp(address) => (*address, None),
-            Probe::Http(HttpProbe {
-                to: HttpTarget::Tcp(address),
-                host,
-                path,
-                ..
-            }) => (*address, Some(http::request(host, path))),
-            Probe::Exec(_) | Probe::File(_) | Probe::Http(_) => {
-                return Err(format!("{}: no TCP connection is made for it", due.name));
-            }
-        };
-        let fail = |errno| format!("{}: {}", due.name, words(errno));
-        let connection = begin_connect(address).map_err(fail)?;
-        poll.add(&connection, Token::Probe(number), EpollFlags::EPOLLOUT)
-            .map_err(fail)?;
-        let how = match request {
-            None => How::Tcp { connection },
-            Some(request) => How::Http {
-                connection,
-                request,
-                answer: Vec::new(),
-            },
-        };
-        self.add(number, due, how);
+        connection: Connection,
+    ) -> Result<(), Errno> {
+        poll.add(&connection, Token::Probe(number), EpollFlags::EPOLLOUT)?;
+        self.add(number, due, How::Connection(connection));
         Ok(())
     }
 
@@ -172,19 +131,14 @@ impl Probes {
     pub(crate) fn ready(&mut self, poll: &Poll, number: u64) -> Option<(ServiceId, Outcome)> {
         let running = self.running.get_mut(&number)?;
         let outcome = match &mut running.how {
-            How::Exec { output, last, .. } => {
-                if read_output(output, last) {
+            How::Process { output, tail, .. } => {
+                if read_output(output, tail) {
                     // Nobody writes any more; the exit is what counts.
                     poll.remove(&*output);
                 }
                 return None;
             }
-            How::Tcp { connection } => connected(connection).map_err(words),
-            How::Http {
-                connection,
-                request,
-                answer,
-            } => exchange(poll, number, connection, request, answer)?,
+            How::Connection(connection) => connection.moved(poll, number)?,
         };
         let running = self.remove(poll, number)?;
         let name = running.name;
@@ -194,7 +148,7 @@ impl Probes {
         ))
     }
 
-    /// Its command has ended: the outcome.
+    /// Its process has ended: the outcome.
     pub(crate) fn exited(
         &mut self,
         poll: &Poll,
@@ -202,16 +156,19 @@ impl Probes {
         exit: Exit,
     ) -> Option<(ServiceId, Outcome)> {
         let mut running = self.remove(poll, number)?;
-        let mut words = String::new();
-        if let How::Exec { output, last, .. } = &mut running.how {
-            read_output(output, last);
-            words = last.text();
+        let mut tail = Tail::default();
+        if let How::Process {
+            output, tail: said, ..
+        } = &mut running.how
+        {
+            read_output(output, said);
+            tail = std::mem::take(said);
         }
         let name = running.name;
-        let outcome = match (exit.success(), words.as_str()) {
-            (true, _) => Ok(()),
-            (false, "") => Err(format!("{name}: {exit}")),
-            (false, words) => Err(format!("{name}: {exit}: {words}")),
+        let outcome = if exit.success() {
+            Ok(())
+        } else {
+            Err(failed(&name, exit, &tail))
         };
         Some((running.service, outcome))
     }
@@ -243,7 +200,7 @@ impl Probes {
 
     /// Forgets the probe of a service; the process that is to be killed.
     pub(crate) fn cancel(&mut self, poll: &Poll, service: ServiceId) -> Option<i32> {
-        self.queue.retain(|queued| *queued != service);
+        self.queue.retain(|(queued, _)| *queued != service);
         let found = self
             .running
             .iter()
@@ -255,9 +212,8 @@ impl Probes {
     fn remove(&mut self, poll: &Poll, number: u64) -> Option<Running> {
         let running = self.running.remove(&number)?;
         match &running.how {
-            How::Exec { output: fd, .. }
-            | How::Tcp { connection: fd }
-            | How::Http { connection: fd, .. } => poll.remove(fd),
+            How::Process { output, .. } => poll.remove(output),
+            How::Connection(connection) => poll.remove(connection),
         }
         Some(running)
     }
@@ -266,8 +222,8 @@ impl Probes {
 impl Running {
     fn pid(&self) -> Option<i32> {
         match self.how {
-            How::Exec { pid, .. } => Some(pid),
-            How::Tcp { .. } | How::Http { .. } => None,
+            How::Process { pid, .. } => Some(pid),
+            How::Connection(_) => None,
         }
     }
 }
@@ -300,74 +256,31 @@ pub(crate) fn describe(probe: &Probe) -> String {
     }
 }
 
-fn begin_connect(address: SocketAddr) -> Result<OwnedFd, Errno> {
-    let family = if address.is_ipv6() {
-        AddressFamily::Inet6
-    } else {
-        AddressFamily::Inet
-    };
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let connection = socket(family, SockType::Stream, flags, None)?;
-    match connect(connection.as_raw_fd(), &SockaddrStorage::from(address)) {
-        Err(Errno::EINPROGRESS) | Ok(()) => Ok(connection),
-        Err(errno) => Err(errno),
+/// What it says of a failure: the reason with its last words, and all that is
+/// kept of what it printed.
+fn failed(name: &str, exit: Exit, tail: &Tail) -> String {
+    let (last, lines) = tail.words();
+    let mut text = format!("{name}: {exit}");
+    if !last.is_empty() {
+        text.push_str(": ");
+        text.push_str(&last);
     }
-}
-
-fn connected(connection: &OwnedFd) -> Result<(), Errno> {
-    match getsockopt(connection, sockopt::SocketError)? {
-        0 => Ok(()),
-        errno => Err(Errno::from_raw(errno)),
+    for line in lines {
+        text.push('\n');
+        text.push_str(&line);
     }
-}
-
-/// Sends and reads what can be; none while more is to come.
-fn exchange(
-    poll: &Poll,
-    number: u64,
-    connection: &OwnedFd,
-    request: &mut Vec<u8>,
-    answer: &mut Vec<u8>,
-) -> Option<Outcome> {
-    if !request.is_empty() {
-        if let Err(errno) = connected(connection) {
-            return Some(Err(words(errno)));
-        }
-        match send(connection.as_raw_fd(), request, MsgFlags::MSG_NOSIGNAL) {
-            Ok(sent) => drop(request.drain(..sent)),
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
-            Err(errno) => return Some(Err(words(errno))),
-        }
-        if request.is_empty() {
-            poll.change(connection, Token::Probe(number), EpollFlags::EPOLLIN);
-        }
-        return None;
-    }
-    let mut buffer = [0; 512];
-    match unistd::read(connection, &mut buffer) {
-        Ok(0) => Some(Err("closed the connection without an answer".to_owned())),
-        Ok(read) => {
-            answer.extend_from_slice(buffer.get(..read).unwrap_or(&[]));
-            match http::answer(answer) {
-                Answer::Partial => None,
-                Answer::Healthy => Some(Ok(())),
-                Answer::Unhealthy(reason) => Some(Err(reason)),
-            }
-        }
-        Err(Errno::EAGAIN | Errno::EINTR) => None,
-        Err(errno) => Some(Err(words(errno))),
-    }
+    text
 }
 
 /// Reads what is there at this moment; true at the end.
-fn read_output(output: &OwnedFd, last: &mut LastLine) -> bool {
+fn read_output(output: &OwnedFd, tail: &mut Tail) -> bool {
     let mut left = sys::readable_bytes(output).unwrap_or(0).max(1);
     let mut buffer = [0; 4096];
     while left > 0 {
         match unistd::read(output, &mut buffer) {
             Ok(0) => return true,
             Ok(read) => {
-                last.push(buffer.get(..read).unwrap_or(&[]));
+                tail.push(buffer.get(..read).unwrap_or(&[]));
                 left = left.saturating_sub(read);
             }
             Err(_) => return false,

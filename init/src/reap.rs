@@ -91,6 +91,13 @@ impl Pid1 {
     fn ended(&mut self, ended: Ended) {
         let Ended { pid, exit } = ended;
         let role = self.children.remove(&pid);
+        if let Some(Role::Service(service)) = role {
+            self.hear_out(service);
+            if self.goes_on(service) {
+                let _ = sys::reap(pid);
+                return;
+            }
+        }
         match role {
             Some(
                 Role::Service(_) | Role::Foreground | Role::Probe { .. } | Role::Errand { .. },
@@ -102,16 +109,21 @@ impl Pid1 {
         match role {
             Some(Role::Service(service)) => {
                 self.pipes.drain(service, &mut self.log);
-                let late = self.instance(service).and_then(|instance| {
-                    instance.pid = None;
-                    instance.late.take()
-                });
+                self.hear_log();
+                let (mut late, mut told) = (None, false);
+                if let Some(instance) = self.instance(service) {
+                    (instance.pid, instance.named) = (None, None);
+                    late = instance.late.take();
+                    told = std::mem::take(&mut instance.end_is_told);
+                }
                 if let Some(reason) = late.as_ref().and_then(spawn::late_failure) {
                     self.log.about(service, &reason);
                 }
                 self.say_if_out_of_memory(service);
                 self.kills.leader_reaped(self.now, Target::Service(service));
-                self.event(Event::Exited { service, exit });
+                if !told {
+                    self.event(Event::Exited { service, exit });
+                }
             }
             Some(Role::Foreground) => {
                 if let Some(command) = &mut self.foreground {
@@ -137,7 +149,14 @@ impl Pid1 {
                     self.answer(client, &Response::Exited { code: exit.code() }, None);
                 }
             }
-            None => {}
+            None => {
+                if let Some(service) = self.named_by(pid) {
+                    if let Some(instance) = self.instance(service) {
+                        (instance.named, instance.end_is_told) = (None, true);
+                    }
+                    self.event(Event::Exited { service, exit });
+                }
+            }
         }
     }
 }

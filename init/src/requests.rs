@@ -7,11 +7,11 @@ use holdall_protocol::{PAGED_SINCE, PROTOCOL_VERSION, ServiceName, Signal};
 use holdall_supervise::{Command, Event, ServiceId};
 
 use crate::control::client::{Authority, State};
+use crate::exec;
 use crate::kill::signal_group;
 use crate::lineage::Marks;
 use crate::pid1::{Pid1, Role};
 use crate::readers::Part;
-use crate::{exec, sys};
 
 impl Pid1 {
     /// Answers whoever has sent a whole request, each in its turn.
@@ -179,9 +179,8 @@ impl Pid1 {
             return self.refuse(id, ErrorKind::Failed, message);
         }
         for service in services {
-            if let Some(pid) = self.instance(service).and_then(|instance| instance.pid) {
-                // It is not reaped, so the number is its own.
-                let _ = sys::kill(pid, signal);
+            if let Some(instance) = self.instance(service) {
+                instance.signal_main(signal);
             }
         }
         self.answer(id, &Response::Done, None);

@@ -24,6 +24,8 @@ use crate::lineage::{self, Marks};
 use crate::log::pipes::Pipes;
 use crate::log::sink::Sink;
 use crate::log::{Log, Outlet};
+use crate::notices::{Notices, Store};
+use crate::notify::Engine;
 use crate::perform::complain;
 use crate::pid1::{Foreground, Instance, Pid1};
 use crate::poll::Poll;
@@ -202,6 +204,9 @@ fn boot(options: &Options<'_>) -> Result<Pid1, BootError> {
         foreground,
         kills: Kills::new(has_proc),
         probes: Probes::default(),
+        notices: Notices::new(salt()),
+        store: Store::default(),
+        engine: Engine::default(),
         control,
         marks,
         cgroups: Cgroups::find(is_pid1),

@@ -57,6 +57,8 @@ pub(crate) enum SpawnError {
     Template(#[from] crate::template::TemplateError),
     #[error("cannot make a pipe: {}", words(*.0))]
     Pipe(Errno),
+    #[error("cannot open a socket for its notices: {}", words(*.0))]
+    Notices(Errno),
     #[error("cannot open a terminal: {}", words(*.0))]
     Terminal(Errno),
     #[error("cannot execute without a terminal and without three descriptors")]
@@ -88,6 +90,7 @@ impl SpawnError {
             | Self::EnvFile(_)
             | Self::Template(_)
             | Self::Pipe(_)
+            | Self::Notices(_)
             | Self::Terminal(_)
             | Self::Descriptors
             | Self::Fork(_)
@@ -117,11 +120,12 @@ pub(crate) enum Stage {
     Groups,
     Become,
     Enter,
+    Look,
     Execute,
 }
 
 impl Stage {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Session,
         Self::Terminal,
         Self::Descriptors,
@@ -132,6 +136,7 @@ impl Stage {
         Self::Groups,
         Self::Become,
         Self::Enter,
+        Self::Look,
         Self::Execute,
     ];
 
@@ -147,6 +152,7 @@ impl Stage {
             Self::Cgroup => "join the cgroup of",
             Self::Become => "become user",
             Self::Enter => "enter",
+            Self::Look => "find",
             Self::Execute => "execute",
         }
     }
@@ -302,6 +308,7 @@ impl Report {
             | Stage::Nice
             | Stage::OomScore
             | Stage::Groups
+            | Stage::Look
             | Stage::Cgroup => launch.program.clone(),
         };
         SpawnError::Stage {

@@ -1,6 +1,6 @@
 //! Starting services and the foreground command.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use holdall_supervise::{Event, ServiceId};
 
@@ -32,7 +32,10 @@ impl Pid1 {
             return Err(SpawnError::EmptyProgram);
         };
         self.sockets.open(service)?;
-        let handed = self.sockets.of(service);
+        let mut handed = self.sockets.of(service);
+        handed.extend(self.store.of(id));
+        let given = self.notices.open(&self.poll, id, service);
+        let given = given.map_err(SpawnError::Notices)?;
         // Its end of a connection to init, which closes here once it has it.
         let mut private = None;
         let mut launch = if listener::is(service) {
@@ -41,8 +44,12 @@ impl Pid1 {
             adopted.map_err(SpawnError::Pipe)?;
             listener::launch(service, &handed, private.insert(theirs))?
         } else {
-            Launch::service(service, &service.command, &self.child_env, &handed)?
+            let env = given.environment(&self.child_env);
+            Launch::service(service, &service.command, &env, &handed)?
         };
+        let announce = given.announce.as_ref();
+        launch.announce = announce.map(|(fd, becomes)| (fd.as_raw_fd(), *becomes));
+        self.log.watches.expect(id, given.pattern);
         for template in &service.templates {
             let account = launch.account.as_ref();
             let env = launch::environment(service, account, &self.child_env)?;
@@ -56,6 +63,7 @@ impl Pid1 {
         instance.cgroup = Some(joining.cgroup);
         launch.cgroups = joining.procs;
         let owner = launch.owner();
+        self.notices.set_owner(id, owner.map(|(uid, _)| uid));
         let gate = self.log.begin(id, &service.log, owner.map(|(_, gid)| gid));
         let pipes = self.pipes.pair(id, gate, owner);
         let [stdout, stderr] = pipes.map_err(SpawnError::Pipe)?;

@@ -12,6 +12,10 @@ use holdall_protocol::Signal;
 use holdall_protocol::control::{Exit, WindowSize};
 use nix::errno::Errno;
 
+mod message;
+
+pub(crate) use message::{SCM_PIDFD, ask_for_sender, receive};
+
 /// Where the C library enters. Rust's own start stays out: its guard of the
 /// stack's end alone, which PID 1 has no use for, brings the C library's
 /// scanf along.
@@ -348,4 +352,29 @@ pub(crate) fn give_back_memory() {
     // SAFETY: the call takes a number and changes nothing that is in use; it
     // may be called at any time.
     unsafe { libc::malloc_trim(0) };
+}
+
+/// Whether a child has ended and is not reaped: by a handle, so that it is that
+/// process. An error where it is no child.
+pub(crate) fn child_has_ended(pidfd: &OwnedFd) -> Result<bool, Errno> {
+    let id = pidfd.as_raw_fd().cast_unsigned();
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    wait(libc::P_PIDFD, id, flags).map(|ended| ended.is_some())
+}
+
+/// Whether the process behind a handle is there: alive, or not yet reaped.
+pub(crate) fn pidfd_is_there(pidfd: &OwnedFd) -> bool {
+    let none = std::ptr::null::<c_void>();
+    // SAFETY: signal zero is sent to nobody; a null siginfo is allowed.
+    let sent = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            0 as c_int,
+            none,
+            0,
+        )
+    };
+    // Not to be permitted to signal it means that it is there.
+    Errno::result(sent).map_or_else(|errno| errno == Errno::EPERM, |_| true)
 }

@@ -31,9 +31,9 @@ fn an_unknown_key_shows_its_place_and_the_key_that_was_meant() {
 
 #[test]
 fn a_key_that_is_not_built_yet_is_refused_by_name() {
-    let err = build_error("[service.web]\ncommand = \"sleep 9\"\nwatchdog = \"5s\"\n");
+    let err = build_error("[service.web]\ncommand = \"sleep 9\"\nsecrets = [\"db\"]\n");
     assert!(
-        err.contains("watchdog") && err.contains("not built yet"),
+        err.contains("secrets") && err.contains("not built yet"),
         "{err}"
     );
 }

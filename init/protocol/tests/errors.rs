@@ -68,10 +68,7 @@ fn keys() {
 fn not_built() {
     assert_shown(
         "not_built",
-        &shown(&[
-            "[service.a]\ncommand = 'a'\nhandoff = true\nlisten = ['http=80']\n",
-            "[profile.p.service.a]\nready = 'notify'\n[service.a]\ncommand = 'a'\n",
-        ]),
+        &shown(&["[service.a]\ncommand = 'a'\nhandoff = true\nlisten = ['http=80']\n"]),
     );
 }
 

@@ -115,6 +115,7 @@ fn responses_keep_their_form() {
         last_exit: Some(Exit::Signal(Signal::KILL)),
         next_start: Some(Millis::from_secs(4)),
         message: Some("connection refused".into()),
+        status: None,
         waits_for: Vec::new(),
         log_dropped: 12,
     };

@@ -1,12 +1,12 @@
 //! Bytes and descriptors on a unix stream.
 
-use std::io::{IoSlice, IoSliceMut};
+use std::io::IoSlice;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
-use crate::sys;
+use crate::ancillary;
 
 /// Descriptors that one message may carry. An exec has three.
 pub(crate) const MAX_DESCRIPTORS: usize = 4;
@@ -18,17 +18,9 @@ pub(crate) fn receive(
     buffer: &mut [u8],
     descriptors: &mut Vec<OwnedFd>,
 ) -> Result<usize, Errno> {
-    let mut space = nix::cmsg_space!([std::os::fd::RawFd; MAX_DESCRIPTORS]);
-    let mut slices = [IoSliceMut::new(buffer)];
-    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut space), flags)?;
-    // What did not fit was closed by the kernel; what did is ours to close.
-    for entry in message.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(numbers) = entry {
-            descriptors.extend(numbers.into_iter().filter_map(sys::adopt));
-        }
-    }
-    Ok(message.bytes)
+    let received = ancillary::receive(socket, buffer)?;
+    descriptors.extend(received.descriptors);
+    Ok(received.bytes)
 }
 
 /// Writes what the peer takes, with a descriptor on its first byte.

@@ -20,6 +20,7 @@ use holdall_protocol::manifest::{BoxLog, Logging};
 use holdall_protocol::{Moment, ServiceName};
 use holdall_supervise::{ServiceId, Timestamp};
 
+use crate::notices::Watches;
 use episode::News;
 use file::Plan;
 use files::Files;
@@ -55,6 +56,8 @@ pub(crate) struct Log {
     prefixes: Prefixes,
     ring: Ring,
     sink: Option<Sink>,
+    /// Lines that make services ready.
+    pub(crate) watches: Watches,
     for_runtime: bool,
     routes: Routes,
     files: Files,
@@ -78,6 +81,7 @@ impl Log {
             prefixes: Prefixes::of(&names),
             ring: Ring::new(names.len()),
             sink,
+            watches: Watches::default(),
             for_runtime,
             routes: Routes::new(settings),
             files: Files::default(),
@@ -181,6 +185,7 @@ impl Log {
             stream,
             partial: batch.partial,
         };
+        self.watches.lines(service, stream, batch.text);
         self.ring.push(origin, batch);
         let route = self.routes.of(source);
         let stamp = match route.wants_stamp() {

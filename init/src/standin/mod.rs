@@ -150,6 +150,7 @@ fn errno(error: &SpawnError) -> Errno {
     match error {
         SpawnError::Stage { errno, .. }
         | SpawnError::Pipe(errno)
+        | SpawnError::Notices(errno)
         | SpawnError::Terminal(errno)
         | SpawnError::Fork(errno) => *errno,
         SpawnError::EmptyProgram => Errno::ENOENT,

@@ -129,7 +129,10 @@ fn row(out: &mut String, service: &ServiceStatus) {
     let waits = service.waits_for.iter().map(|name| name.as_str());
     let waits: Vec<&str> = waits.collect();
     let waits = (!waits.is_empty()).then(|| format!("waits for {}", waits.join(", ")));
-    let why: Vec<String> = [service.message.clone(), next, waits]
+    // What its probe printed is for `why`.
+    let message = service.message.as_deref().and_then(|m| m.lines().next());
+    let message = message.map(str::to_owned);
+    let why: Vec<String> = [message, service.status.clone(), next, waits]
         .into_iter()
         .flatten()
         .collect();
@@ -186,6 +189,7 @@ mod tests {
             last_exit: None,
             next_start: Some(Millis(4000)),
             message: Some(message.to_owned()),
+            status: None,
             waits_for: vec!["db".parse().expect("a name")],
             log_dropped: 0,
         };

@@ -83,6 +83,7 @@ mod tests {
             last_exit: None,
             next_start: None,
             message: message.map(str::to_owned),
+            status: None,
             waits_for: vec![],
             log_dropped: 0,
         }

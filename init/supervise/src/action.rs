@@ -49,6 +49,8 @@ pub enum Action {
     Probe {
         /// Which.
         service: ServiceId,
+        /// What.
+        question: Question,
     },
     /// Forget the probe that is under way: end its processes; no answer comes
     /// after this.
@@ -65,6 +67,13 @@ pub enum Action {
     /// No longer: after this nothing is told.
     ForgetDemand {
         /// Of which.
+        service: ServiceId,
+    },
+    /// Close the descriptors that the service has stored: it is down, and
+    /// nothing starts it again by itself. Only of a service that is ready by
+    /// `notify`.
+    ReleaseStore {
+        /// Whose.
         service: ServiceId,
     },
     /// Start the foreground command. Answered by `ForegroundSpawned` or
@@ -97,6 +106,15 @@ pub enum Action {
         /// With this code.
         code: u8,
     },
+}
+
+/// Which probe is to be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Question {
+    /// That of `ready`.
+    Ready,
+    /// That of `health`.
+    Health,
 }
 
 /// Why a request failed.
@@ -145,14 +163,15 @@ pub enum Note {
         /// Why.
         reason: String,
     },
-    /// Its probe failed as often as allowed.
+    /// Its probe failed as often as allowed, its watchdog was not heard, or it
+    /// was not ready in time.
     Unhealthy {
         /// Which.
         service: ServiceId,
-        /// The last probe's words.
+        /// Why, in one line.
         reason: String,
     },
-    /// Its probe succeeds again.
+    /// Its probe succeeds again, or its watchdog is heard again.
     Recovered {
         /// Which.
         service: ServiceId,

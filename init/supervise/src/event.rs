@@ -4,6 +4,7 @@ use holdall_protocol::ServiceName;
 use holdall_protocol::control::Exit;
 
 use crate::ServiceId;
+use crate::notice::Notice;
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -45,8 +46,17 @@ pub enum Event {
     Probed {
         /// Of which.
         service: ServiceId,
-        /// What it found; the text says why it failed, one line.
+        /// What it found; the text says why it failed in its first line, and
+        /// below it what the probe printed.
         outcome: Result<(), String>,
+    },
+    /// A service said something of itself. The shell has seen that it came from
+    /// one of its own processes.
+    Notified {
+        /// Which.
+        service: ServiceId,
+        /// What.
+        notice: Notice,
     },
     /// The command of [`crate::Action::StopCommand`] came to an end, or could
     /// not be started.

@@ -50,7 +50,7 @@ impl Supervisor {
 
     fn hash_state(&self, state: &State, hasher: &mut DefaultHasher) {
         let ahead = |at: Timestamp| at.since(self.now);
-        let why = |why: &Why| matches!(why, Why::Asked);
+        let why = |why: &Why| std::mem::discriminant(why);
         std::mem::discriminant(state).hash(hasher);
         match state {
             State::Stopped | State::Waiting | State::Spawning | State::Listening => {}
@@ -62,6 +62,8 @@ impl Supervisor {
                 };
                 (stage, live.ready_at.map(ahead)).hash(hasher);
                 live.probing.as_ref().map(Probing::standing).hash(hasher);
+                let (due, missed) = (live.watchdog.due(), live.watchdog.missed());
+                (live.ready_by.map(ahead), due.map(ahead), missed).hash(hasher);
             }
             State::Stopping {
                 kill_at, why: w, ..

@@ -4,16 +4,18 @@ use std::collections::VecDeque;
 
 use holdall_protocol::control::Exit;
 use holdall_protocol::manifest::{
-    Backoff, Dialect, ExitCodes, GiveUp, Kind, LISTENER, OnUnhealthy, Restart, Schedule as At,
-    Service, Start,
+    Backoff, ExitCodes, GiveUp, Kind, LISTENER, OnUnhealthy, Restart, Schedule as At, Service,
+    Start,
 };
 use holdall_protocol::{Millis, Signal};
 
 use crate::job::{Calendar, Times};
+use crate::notice::Notice;
 use crate::probing::Schedule;
 use crate::restart::Restarts;
 use crate::state::{Stage, State};
-use crate::{Action, Note, ServiceId, Timestamp};
+use crate::wellness::Readiness;
+use crate::{Action, Note, Question, ServiceId, Timestamp};
 
 /// What can happen to a service.
 #[derive(Debug, Clone)]
@@ -53,6 +55,10 @@ pub(crate) enum Input {
     StopCommand {
         outcome: Result<(), String>,
     },
+    /// It said something of itself.
+    Notified {
+        notice: Notice,
+    },
 }
 
 /// What the manifest says of it, as far as decisions need it.
@@ -62,8 +68,6 @@ pub(crate) struct Policy {
     /// Of a job and of nothing else.
     pub(crate) schedule: Option<At>,
     pub(crate) start: Start,
-    /// It is ready once it has lived for so long.
-    pub(crate) ready_after: Option<Millis>,
     pub(crate) essential: bool,
     /// It is init's own: the box is none of it.
     pub(crate) aside: bool,
@@ -81,23 +85,21 @@ pub(crate) struct Policy {
     pub(crate) give_up: GiveUp,
     pub(crate) on_unhealthy: OnUnhealthy,
     pub(crate) probes: Option<Schedule>,
+    pub(crate) readiness: Readiness,
+    /// It has failed if it is not ready by then.
+    pub(crate) ready_within: Option<Millis>,
+    pub(crate) watchdog: Option<Millis>,
 }
 
 impl From<&Service> for Policy {
     fn from(service: &Service) -> Self {
-        let health = service
-            .health
-            .as_ref()
-            .filter(|_| service.kind == Kind::Daemon);
-        let ready_after = match service.ready.as_ref().map(|ready| &ready.by) {
-            Some(Dialect::After(span)) if service.kind == Kind::Daemon => Some(*span),
-            Some(_) | None => None,
-        };
+        let daemon = service.kind == Kind::Daemon;
+        let health = service.health.as_ref().filter(|_| daemon);
+        let ready = service.ready.as_ref().filter(|_| daemon);
         Self {
             kind: service.kind,
             schedule: service.schedule,
             start: service.start,
-            ready_after,
             essential: service.essential,
             aside: service.name.as_str() == LISTENER,
             stop_signal: service.stop.signal,
@@ -111,6 +113,9 @@ impl From<&Service> for Policy {
             give_up: service.give_up,
             on_unhealthy: service.on_unhealthy,
             probes: health.map(Schedule::from),
+            readiness: Readiness::from(service),
+            ready_within: ready.and_then(|ready| ready.timeout),
+            watchdog: service.watchdog.filter(|_| daemon),
         }
     }
 }
@@ -118,7 +123,19 @@ impl From<&Service> for Policy {
 impl Policy {
     /// Whether it is ready as soon as its process is there.
     pub(crate) fn ready_at_birth(&self) -> bool {
-        self.kind == Kind::Daemon && self.probes.is_none() && self.ready_after.is_none()
+        self.kind == Kind::Daemon && self.readiness == Readiness::Running
+    }
+
+    /// When it is ready if it was spawned now and lives so long.
+    pub(crate) fn ready_at(&self, now: Timestamp) -> Option<Timestamp> {
+        match self.readiness {
+            Readiness::Lived(span) => Some(now + span),
+            Readiness::Running
+            | Readiness::Healthy
+            | Readiness::Notified
+            | Readiness::Announced
+            | Readiness::Asked => None,
+        }
     }
 }
 
@@ -137,8 +154,11 @@ pub(crate) struct Instance {
     /// Times it was started, or an attempt was made.
     pub(crate) starts: u32,
     pub(crate) last_exit: Option<Exit>,
-    /// The words of its newest failed probe or failed start.
+    /// The words of its newest failed probe or failed start; from the second
+    /// line on what the probe printed.
     pub(crate) message: Option<String>,
+    /// What it says of itself.
+    pub(crate) words: Option<String>,
     pub(crate) restarts: Restarts,
     /// When it is due, of a job.
     pub(crate) times: Times,
@@ -179,6 +199,7 @@ impl Instance {
             starts: 0,
             last_exit: None,
             message: None,
+            words: None,
             restarts: Restarts::new(seed),
             times: Times::default(),
             retired: false,
@@ -240,6 +261,7 @@ impl Instance {
         self.policy = Policy::from(service);
         if let State::Live(live) = &mut self.state
             && let (Some(probing), Some(schedule)) = (&mut live.probing, self.policy.probes)
+            && probing.question() == Question::Health
         {
             probing.adopt(schedule);
         }

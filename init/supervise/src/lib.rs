@@ -9,9 +9,12 @@
 pub mod action;
 pub mod change;
 pub mod event;
+pub mod notice;
+pub mod pattern;
 pub mod time;
 
 mod boot;
+mod clearing;
 mod command;
 mod ending;
 mod fingerprint;
@@ -33,10 +36,14 @@ mod state;
 mod supervisor;
 mod telling;
 mod timers;
+mod watchdog;
+mod wellness;
 
-pub use action::{Action, Because, Note, Refusal};
+pub use action::{Action, Because, Note, Question, Refusal};
 pub use change::Change;
 pub use event::{Command, Event};
+pub use notice::Notice;
+pub use pattern::Pattern;
 pub use reconfigure::IsStopping;
 pub use supervisor::Supervisor;
 pub use telling::Changed;

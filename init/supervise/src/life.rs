@@ -1,16 +1,17 @@
-//! What comes of the events in a service's life: birth, readiness, probes and
-//! every kind of end. [`crate::service`] says when.
+//! What comes of the events in a service's life: its birth and every kind of
+//! end. [`crate::service`] says when.
 
 use holdall_protocol::Millis;
 use holdall_protocol::control::Exit;
-use holdall_protocol::manifest::{Kind, OnUnhealthy, Restart};
+use holdall_protocol::manifest::{Kind, Restart};
 
 use crate::action::Because;
 use crate::instance::{Instance, Policy, Turn};
 use crate::job::{Calendar, jumped};
-use crate::probing::{Finding, Probing};
+use crate::probing::Probing;
 use crate::restart::Verdict;
 use crate::state::{Live, Main, Next, Stage, State, Why};
+use crate::watchdog::Watchdog;
 use crate::{Action, Note};
 
 /// The longest words of a probe or a failed spawn that are kept, in bytes:
@@ -33,86 +34,21 @@ impl Instance {
             pid,
             spawned: turn.now,
         };
-        let probing = self
-            .policy
-            .probes
-            .map(|schedule| Probing::new(schedule, turn.now));
+        self.words = None;
+        let within = self.policy.ready_within;
         let live = Live {
             main,
             stage: Stage::Starting,
-            probing,
-            ready_at: self.policy.ready_after.map(|span| turn.now + span),
+            probing: self.first_probing(turn),
+            ready_at: self.policy.ready_at(turn.now),
+            ready_by: within.map(|span| turn.now + span),
+            watchdog: Watchdog::new(self.policy.watchdog),
+            reloading: false,
         };
         if self.policy.ready_at_birth() {
             return self.ready(turn, live);
         }
         State::Live(live)
-    }
-
-    pub(crate) fn ready(&mut self, turn: &mut Turn<'_>, mut live: Live) -> State {
-        self.message = None;
-        self.restarts.came_up();
-        live.ready_at = None;
-        let after = turn.now.since(live.main.spawned);
-        turn.note(Note::Ready {
-            service: self.id,
-            after,
-        });
-        live.stage = Stage::Ready { at: turn.now };
-        State::Live(live)
-    }
-
-    /// Takes in the answer of a probe.
-    pub(crate) fn probed(
-        &mut self,
-        turn: &mut Turn<'_>,
-        mut live: Live,
-        outcome: Result<(), String>,
-    ) -> State {
-        let answer = live
-            .probing
-            .as_mut()
-            .and_then(|p| p.answer(turn.now, outcome.is_ok()));
-        let Some(finding) = answer else {
-            return State::Live(live);
-        };
-        self.message = outcome.err().map(shortened);
-        match (finding, live.stage) {
-            // It is ready when its time has come, however well it feels before.
-            (Finding::Good, Stage::Starting) if live.ready_at.is_some() => State::Live(live),
-            (Finding::Good, Stage::Starting) => self.ready(turn, live),
-            (Finding::Good, Stage::Unhealthy { .. }) => {
-                turn.note(Note::Recovered { service: self.id });
-                live.stage = Stage::Ready { at: turn.now };
-                State::Live(live)
-            }
-            (Finding::TooBad, Stage::Starting | Stage::Ready { .. }) => self.unhealthy(turn, live),
-            (Finding::Good, Stage::Ready { .. })
-            | (Finding::Bad, Stage::Starting | Stage::Ready { .. } | Stage::Unhealthy { .. })
-            | (Finding::TooBad, Stage::Unhealthy { .. }) => State::Live(live),
-        }
-    }
-
-    fn unhealthy(&mut self, turn: &mut Turn<'_>, mut live: Live) -> State {
-        let reason = self.message.clone().unwrap_or_default();
-        turn.note(Note::Unhealthy {
-            service: self.id,
-            reason,
-        });
-        let ready = live.stage.ready_for(turn.now);
-        match self.policy.on_unhealthy {
-            OnUnhealthy::Restart if !self.ends() => self.halt(
-                turn,
-                &live,
-                self.policy.stop_timeout,
-                Why::Unhealthy { ready },
-            ),
-            OnUnhealthy::Restart | OnUnhealthy::Ignore => {
-                live.ready_at = None;
-                live.stage = Stage::Unhealthy { ready };
-                State::Live(live)
-            }
-        }
     }
 
     /// Tells a process to end; kills it at once where it is given no time.
@@ -178,7 +114,7 @@ impl Instance {
         let ready = match ending {
             Ending::Told(Why::Asked) => return Next::Anew,
             Ending::Told(Why::Unhealthy { ready }) => return self.failed(turn, exit, ready),
-            Ending::Itself { ready } => ready,
+            Ending::Told(Why::Itself { ready }) | Ending::Itself { ready } => ready,
         };
         if self.on_demand() && exit.success() {
             self.restarts.reset();

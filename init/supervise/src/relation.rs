@@ -6,7 +6,7 @@ use holdall_protocol::manifest::{Condition, Kind};
 use crate::ServiceId;
 use crate::instance::Instance;
 use crate::state::{Ended, Stage, State};
-use crate::supervisor::Phase;
+use crate::supervisor::{Phase, Supervisor};
 
 /// What others see of a service, kept so that a change is told only to those
 /// whom it concerns: the work of a boot is linear in the dependencies.
@@ -97,7 +97,7 @@ pub(crate) fn count(tally: &mut usize, was: bool, is: bool) {
     }
 }
 
-impl crate::Supervisor {
+impl Supervisor {
     /// Whether every essential service is ready.
     pub(crate) fn ready(&self) -> bool {
         matches!(self.phase, Phase::Running { .. }) && self.tally.holds_up == 0

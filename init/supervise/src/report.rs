@@ -6,6 +6,7 @@ use holdall_protocol::control::{HealthKind, ServiceStatus, State as Reported, St
 use crate::instance::Instance;
 use crate::state::{State, word};
 use crate::supervisor::{Phase, Supervisor};
+use crate::wellness::first_line;
 use crate::{ServiceId, Timestamp};
 
 impl Supervisor {
@@ -43,6 +44,7 @@ impl Supervisor {
             last_exit: instance.last_exit,
             next_start,
             message: instance.message.clone(),
+            status: says(instance),
             waits_for: self.waits_for(instance),
             // The shell knows.
             log_dropped: 0,
@@ -131,7 +133,7 @@ impl Supervisor {
         let words = instance
             .message
             .as_ref()
-            .map(|words| format!(" ({words})"))
+            .map(|words| format!(" ({})", first_line(words)))
             .unwrap_or_default();
         let state = word(instance.state.reported());
         format!("`{}` is {state}{words}", self.name(instance.id))
@@ -141,5 +143,17 @@ impl Supervisor {
     pub(crate) fn name(&self, id: ServiceId) -> &str {
         self.service(id)
             .map_or("?", |service| service.name.as_str())
+    }
+}
+
+/// What a service that runs says of itself.
+fn says(instance: &Instance) -> Option<String> {
+    let reloads = instance.state.live().is_some_and(|live| live.reloading);
+    let words = instance.words.as_deref();
+    match (reloads, words) {
+        _ if instance.state.main().is_none() => None,
+        (false, words) => words.map(str::to_owned),
+        (true, None) => Some("reloading".to_owned()),
+        (true, Some(words)) => Some(format!("reloading: {words}")),
     }
 }

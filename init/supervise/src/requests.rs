@@ -9,6 +9,7 @@ use crate::graph::Graph;
 use crate::instance::{Input, Instance};
 use crate::state::{Live, Stage, State};
 use crate::supervisor::{Phase, Supervisor};
+use crate::wellness::first_line;
 use crate::{Action, Command, ServiceId};
 
 /// How a service stands to what a client wants of it.
@@ -240,7 +241,8 @@ impl Supervisor {
             },
             State::Exited { exit } => Standing::Failed(format!("`{name}` ended ({exit})")),
             State::Fatal { exit } => {
-                let words = instance.message.as_ref().map(|words| format!(": {words}"));
+                let words = instance.message.as_deref().map(first_line);
+                let words = words.map(|words| format!(": {words}"));
                 let words = words.unwrap_or_default();
                 Standing::Failed(format!("`{name}` was given up ({exit}){words}"))
             }

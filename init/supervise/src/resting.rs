@@ -36,7 +36,8 @@ impl Instance {
             | Input::Probed { .. }
             | Input::Clock { .. }
             | Input::Demand
-            | Input::StopCommand { .. } => State::Stopped,
+            | Input::StopCommand { .. }
+            | Input::Notified { .. } => State::Stopped,
         }
     }
 
@@ -61,7 +62,8 @@ impl Instance {
             | Input::Now
             | Input::Clock { .. }
             | Input::Demand
-            | Input::StopCommand { .. } => State::Waiting,
+            | Input::StopCommand { .. }
+            | Input::Notified { .. } => State::Waiting,
         }
     }
 
@@ -87,7 +89,8 @@ impl Instance {
             | Input::Probed { .. }
             | Input::Clock { .. }
             | Input::Demand
-            | Input::StopCommand { .. } => State::Backoff { until },
+            | Input::StopCommand { .. }
+            | Input::Notified { .. } => State::Backoff { until },
         }
     }
 
@@ -122,7 +125,8 @@ impl Instance {
             | Input::Cleared
             | Input::Probed { .. }
             | Input::Demand
-            | Input::StopCommand { .. } => State::Scheduled { due },
+            | Input::StopCommand { .. }
+            | Input::Notified { .. } => State::Scheduled { due },
         }
     }
 
@@ -145,7 +149,8 @@ impl Instance {
             | Input::Cleared
             | Input::Probed { .. }
             | Input::Clock { .. }
-            | Input::StopCommand { .. } => State::Listening,
+            | Input::StopCommand { .. }
+            | Input::Notified { .. } => State::Listening,
         }
     }
 
@@ -167,7 +172,8 @@ impl Instance {
             | Input::Probed { .. }
             | Input::Clock { .. }
             | Input::Demand
-            | Input::StopCommand { .. } => State::Exited { exit },
+            | Input::StopCommand { .. }
+            | Input::Notified { .. } => State::Exited { exit },
         }
     }
 
@@ -187,7 +193,8 @@ impl Instance {
             | Input::Probed { .. }
             | Input::Clock { .. }
             | Input::Demand
-            | Input::StopCommand { .. } => State::Fatal { exit },
+            | Input::StopCommand { .. }
+            | Input::Notified { .. } => State::Fatal { exit },
         }
     }
 

@@ -9,9 +9,10 @@
 //! shutdown, a new manifest), `go` (everything it depends on is as it must be),
 //! `halt`, `kill` (the supervisor), `timer`, `clock` (the wall clock was set),
 //! and the answers `spawned`, `spawn failed`, `exited`, `cleared`, `probed`,
-//! `stop command`, `demand` (a connection waits for one that starts on
-//! demand). What a row does not name changes nothing there: it can
-//! only be a mistake of the shell or an answer that came too late.
+//! `stop command`; `demand` (a connection waits for one that starts on
+//! demand); and `notified`, what a service says of itself. What a row does not
+//! name changes nothing there: it can only be a mistake of the shell or an
+//! answer that came too late.
 //!
 //! | state | event | becomes | and |
 //! |---|---|---|---|
@@ -22,16 +23,22 @@
 //! | waiting | go | spawning | `Spawn` |
 //! | | down | stopped | |
 //! | spawning | spawned | starting | first probe soon |
-//! | | spawned, a daemon without `health` and `ready.after` | ready | |
+//! | | spawned, a daemon without `ready` and `health` | ready | |
 //! | | spawn failed | *verdict* | no process, so nothing to clear |
 //! | | exited | clearing(*verdict*) | `KillAll`; it was faster than its own birth |
 //! | | halt, kill | spawning | asked again once it is born |
-//! | starting, ready, unhealthy | timer | same | `Probe` |
-//! | starting | timer, and it has lived for `ready.after` | ready | |
-//! | starting, ready, unhealthy | probed good | ready | the next after `interval`; before `ready.after`: same |
+//! | starting, ready, unhealthy | timer (to probe) | same | `Probe` |
+//! | starting | timer (it has lived for `ready.after`) | ready | |
+//! | starting, ready, unhealthy | timer (not ready in time; watchdog not heard and `on_unhealthy = "restart"`) | stopping(unhealthy), killing(unhealthy) | as halt |
+//! | | timer (watchdog not heard, and `"ignore"` or it is leaving) | unhealthy | |
+//! | | probed good (`successes` in a row, the watchdog heard) | ready | the next after `interval` |
 //! | | probed bad | same | `retries` in a row: see the next two |
 //! | | … and `on_unhealthy = "restart"` | stopping(unhealthy), killing(unhealthy) | as halt |
 //! | | … and `"ignore"`, or it is leaving | unhealthy | probes go on |
+//! | | notified ready or announced (as `ready` wants it), alive (where only the watchdog was wrong) | ready | watchdog and `health` begin |
+//! | | notified stuck | stopping(unhealthy), killing(unhealthy), unhealthy | as a watchdog not heard |
+//! | | notified stopping | stopping(itself) | no signal |
+//! | | notified extend (in starting) | same | it has longer to be ready |
 //! | | halt | stopping(asked), killing(asked) | stop command or signal; given no time, it is killed |
 //! | | kill | killing | `KillAll` |
 //! | | exited | clearing(*verdict*; leaving: anew) | `KillAll` |
@@ -39,7 +46,8 @@
 //! | stopping | timer, kill | killing | `KillAll` |
 //! | | stop command failed | same | stop signal |
 //! | | halt | stopping | killed at the earlier of the two times |
-//! | | exited | clearing(asked: anew; unhealthy: *verdict*) | `KillAll` |
+//! | | notified extend | stopping | killed at the later of the two times |
+//! | | exited | clearing(asked: anew; else: *verdict*) | `KillAll` |
 //! | killing | exited | clearing(as above) | it is under way already |
 //! | | cleared | unreaped | |
 //! | unreaped | exited | *rest*(as above) | |
@@ -61,7 +69,8 @@
 //! | exited, fatal | up, on demand | listening | failures are forgotten |
 //!
 //! In every state with a process, `up`, `now` and `down` also change what is
-//! wanted.
+//! wanted. A service that is ready by `notify` and comes to stopped, exited or
+//! fatal loses what it has stored: `ReleaseStore`.
 //!
 //! *rest*(next): wanted down: stopped. Wanted up: next; where that is anew:
 //! waiting; where it is a job's next time: scheduled, and the times that passed
@@ -97,6 +106,7 @@ use crate::instance::{Input, Instance, Turn};
 use crate::life::{Ending, shortened};
 use crate::state::{Live, Main, Next, State, Why};
 use crate::telling::Cause;
+use crate::wellness::Readiness;
 use crate::{Action, Note, Timestamp};
 
 impl Instance {
@@ -117,10 +127,12 @@ impl Instance {
             | Input::Probed { .. }
             | Input::Clock { .. }
             | Input::Demand
-            | Input::StopCommand { .. } => {}
+            | Input::StopCommand { .. }
+            | Input::Notified { .. } => {}
         }
         let (before, cause) = (self.state.reported(), Cause::from(&input));
         let listened = matches!(self.state, State::Listening);
+        let rested = self.state.rests();
         self.state = match mem::replace(&mut self.state, State::Stopped) {
             State::Stopped => self.in_stopped(turn, &input),
             State::Waiting => self.in_waiting(turn, &input),
@@ -147,6 +159,10 @@ impl Instance {
             (false, true) => turn.act(Action::AwaitDemand { service }),
             (true, false) => turn.act(Action::ForgetDemand { service }),
             (false, false) | (true, true) => {}
+        }
+        let stores = self.policy.readiness == Readiness::Notified;
+        if stores && self.state.rests() && !rested {
+            turn.act(Action::ReleaseStore { service });
         }
     }
 
@@ -197,26 +213,16 @@ impl Instance {
             | Input::Now
             | Input::Clock { .. }
             | Input::Demand
-            | Input::StopCommand { .. } => State::Spawning,
+            | Input::StopCommand { .. }
+            | Input::Notified { .. } => State::Spawning,
         }
     }
 
     /// Starting, ready and unhealthy.
-    fn in_live(&mut self, turn: &mut Turn<'_>, mut live: Live, input: Input) -> State {
+    fn in_live(&mut self, turn: &mut Turn<'_>, live: Live, input: Input) -> State {
         match input {
-            Input::Timer => {
-                if live
-                    .probing
-                    .as_mut()
-                    .is_some_and(|probing| probing.ask(turn.now))
-                {
-                    turn.act(Action::Probe { service: self.id });
-                }
-                if live.ready_at.is_some_and(|at| at <= turn.now) {
-                    return self.ready(turn, live);
-                }
-                State::Live(live)
-            }
+            Input::Timer => self.time_has_come(turn, live),
+            Input::Notified { notice } => self.heard(turn, live, notice),
             Input::Probed { outcome } => self.probed(turn, live, outcome),
             Input::Halt { timeout } => self.halt(turn, &live, timeout, Why::Asked),
             Input::Kill => self.halt(turn, &live, Millis::ZERO, Why::Asked),
@@ -288,6 +294,14 @@ impl Instance {
                 self.signal_stop(turn);
                 State::Stopping { main, kill_at, why }
             }
+            Input::Notified { notice } => {
+                let longer = self.heard_stopping(turn, notice);
+                State::Stopping {
+                    main,
+                    kill_at: longer.map_or(kill_at, |until| kill_at.max(until)),
+                    why,
+                }
+            }
             Input::Up
             | Input::Down
             | Input::Go
@@ -325,65 +339,8 @@ impl Instance {
             | Input::Now
             | Input::Clock { .. }
             | Input::Demand
-            | Input::StopCommand { .. } => State::Killing { main, why },
-        }
-    }
-
-    fn in_unreaped(&mut self, turn: &mut Turn<'_>, main: Main, why: Why, input: &Input) -> State {
-        match input {
-            Input::Exited { exit } => {
-                let next = self.ended(turn, main, *exit, Ending::Told(why));
-                self.rest(turn, next)
-            }
-            Input::Anew => State::Unreaped {
-                main,
-                why: Why::Asked,
-            },
-            Input::Up
-            | Input::Down
-            | Input::Go
-            | Input::Halt { .. }
-            | Input::Kill
-            | Input::Timer
-            | Input::Spawned { .. }
-            | Input::SpawnFailed { .. }
-            | Input::Cleared
-            | Input::Probed { .. }
-            | Input::Now
-            | Input::Clock { .. }
-            | Input::Demand
-            | Input::StopCommand { .. } => State::Unreaped { main, why },
-        }
-    }
-
-    fn in_clearing(&mut self, turn: &mut Turn<'_>, next: Next, input: &Input) -> State {
-        match input {
-            Input::Cleared => self.rest(turn, next),
-            Input::Anew => {
-                self.restarts.reset();
-                State::Clearing { next: Next::Anew }
-            }
-            Input::Up => match next {
-                Next::Exited { exit } if self.done(exit) => State::Clearing { next },
-                Next::Anew | Next::Scheduled => State::Clearing { next },
-                Next::Backoff { .. } | Next::Exited { .. } | Next::Fatal { .. } => {
-                    self.restarts.reset();
-                    State::Clearing { next: Next::Anew }
-                }
-            },
-            Input::Down
-            | Input::Go
-            | Input::Halt { .. }
-            | Input::Kill
-            | Input::Timer
-            | Input::Spawned { .. }
-            | Input::SpawnFailed { .. }
-            | Input::Exited { .. }
-            | Input::Probed { .. }
-            | Input::Now
-            | Input::Clock { .. }
-            | Input::Demand
-            | Input::StopCommand { .. } => State::Clearing { next },
+            | Input::StopCommand { .. }
+            | Input::Notified { .. } => State::Killing { main, why },
         }
     }
 }

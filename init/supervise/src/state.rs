@@ -3,8 +3,9 @@
 use holdall_protocol::Millis;
 use holdall_protocol::control::{Exit, HealthState, State as Reported};
 
-use crate::Timestamp;
 use crate::probing::Probing;
+use crate::watchdog::Watchdog;
+use crate::{Question, Timestamp};
 
 /// Where a service is. Each variant carries what only that state has.
 #[derive(Debug, Clone)]
@@ -72,10 +73,16 @@ pub(crate) struct Main {
 pub(crate) struct Live {
     pub(crate) main: Main,
     pub(crate) stage: Stage,
-    /// None without a health check.
+    /// None where nothing is asked, or not yet.
     pub(crate) probing: Option<Probing>,
     /// It is starting, and is ready then.
     pub(crate) ready_at: Option<Timestamp>,
+    /// When it must be ready; none once it is, and where it may take as long
+    /// as it likes.
+    pub(crate) ready_by: Option<Timestamp>,
+    pub(crate) watchdog: Watchdog,
+    /// It says that it reads its files again.
+    pub(crate) reloading: bool,
 }
 
 /// How far a live process is.
@@ -85,7 +92,8 @@ pub(crate) enum Stage {
     Starting,
     /// Ready.
     Ready { at: Timestamp },
-    /// Its probes fail. It was ready for so long before, if it was.
+    /// Its probes fail, or its watchdog was not heard. It was ready for so long
+    /// before, if it was.
     Unhealthy { ready: Option<Millis> },
 }
 
@@ -105,8 +113,12 @@ impl Stage {
 pub(crate) enum Why {
     /// A client or the shutdown wants it.
     Asked,
-    /// Its probes fail; it was ready for so long before, if it was.
+    /// Its probes fail, its watchdog was not heard, or it was not ready in
+    /// time; it was ready for so long before, if it was.
     Unhealthy { ready: Option<Millis> },
+    /// It said that it ends by itself; it was ready for so long before,
+    /// if it was.
+    Itself { ready: Option<Millis> },
 }
 
 /// Where a service goes once no process of it is left, if it is still wanted.
@@ -190,6 +202,17 @@ impl State {
         matches!(self, Self::Spawning | Self::Clearing { .. }) || self.main().is_some()
     }
 
+    /// Whether it said that it ends by itself.
+    pub(crate) fn ends_itself(&self) -> bool {
+        let itself = |why: &Why| matches!(why, Why::Itself { .. });
+        matches!(self, Self::Stopping { why, .. } if itself(why))
+    }
+
+    /// Whether nothing of it is left, and nothing starts it again by itself.
+    pub(crate) fn rests(&self) -> bool {
+        matches!(self, Self::Stopped) || self.ended().is_some()
+    }
+
     /// Whether it runs and nothing has begun to end it.
     pub(crate) fn live(&self) -> Option<&Live> {
         match self {
@@ -213,8 +236,9 @@ impl State {
     pub(crate) fn timer(&self) -> Option<Timestamp> {
         match self {
             Self::Live(live) => {
-                let probe = live.probing.as_ref().and_then(Probing::next);
-                probe.into_iter().chain(live.ready_at).min()
+                let asks = live.probing.as_ref().and_then(Probing::next);
+                let times = [asks, live.ready_at, live.ready_by, live.watchdog.due()];
+                times.into_iter().flatten().min()
             }
             Self::Stopping { kill_at, .. } => Some(*kill_at),
             Self::Backoff { .. } | Self::Scheduled { .. } => self.starts_at(),
@@ -253,9 +277,16 @@ impl State {
         }
     }
 
-    /// What its probes say.
+    /// What its probes say, and its watchdog.
     pub(crate) fn health(&self) -> Option<HealthState> {
-        self.live()?.probing.as_ref()?.health()
+        let live = self.live()?;
+        if live.watchdog.missed() {
+            return Some(HealthState::Unhealthy);
+        }
+        match &live.probing {
+            Some(probing) if probing.question() == Question::Health => probing.health(),
+            Some(_) | None => live.watchdog.watches().then_some(HealthState::Healthy),
+        }
     }
 }
 

@@ -148,6 +148,7 @@ impl Supervisor {
             Event::Exited { service, exit } => self.step(service, Input::Exited { exit }),
             Event::Cleared { service } => self.step(service, Input::Cleared),
             Event::Probed { service, outcome } => self.step(service, Input::Probed { outcome }),
+            Event::Notified { service, notice } => self.heard(service, notice),
             Event::StopCommandEnded { service, outcome } => {
                 self.step(service, Input::StopCommand { outcome });
             }

@@ -3,6 +3,7 @@
 use holdall_protocol::control::{Exit, State as Reported};
 
 use crate::instance::{Input, Instance};
+use crate::wellness::first_line;
 use crate::{ServiceId, Timestamp};
 
 /// One service came from one state into another, as clients see states.
@@ -33,6 +34,8 @@ pub(crate) enum Cause {
     NotSpawned,
     /// A probe answered.
     Probed,
+    /// It said something of itself.
+    Said,
     /// A time came.
     Time,
     /// Somebody connected.
@@ -49,6 +52,7 @@ impl From<&Input> for Cause {
             Input::Exited { .. } => Self::Exited,
             Input::SpawnFailed { .. } => Self::NotSpawned,
             Input::Probed { .. } => Self::Probed,
+            Input::Notified { .. } => Self::Said,
             Input::Timer | Input::Clock { .. } => Self::Time,
             Input::Demand => Self::Demanded,
             Input::Go | Input::Spawned { .. } | Input::Cleared | Input::StopCommand { .. } => {
@@ -76,7 +80,10 @@ impl Instance {
     fn reason(&self, now: Timestamp, from: Reported, cause: Cause) -> Option<String> {
         let said = |text: &str| Some(text.to_owned());
         match (self.state.reported(), cause) {
-            (_, Cause::NotSpawned) | (Reported::Unhealthy, _) => self.message.clone(),
+            (_, Cause::NotSpawned) | (Reported::Unhealthy, _) => self
+                .message
+                .as_deref()
+                .map(|words| first_line(words).to_owned()),
             (Reported::Waiting, Cause::Wanted) => said("asked for"),
             (Reported::Waiting, Cause::Time) if from == Reported::Scheduled => {
                 said("its time has come")
@@ -86,9 +93,15 @@ impl Instance {
             (Reported::Waiting, _) if from == Reported::Stopping => said("it is started anew"),
             (Reported::Ready, _) if from == Reported::Unhealthy => said("it is healthy again"),
             (Reported::Stopping, Cause::Exited) => said("its main process ended"),
-            (Reported::Stopping, Cause::Probed) => {
-                let words = self.message.as_deref().unwrap_or("its probe failed");
-                Some(format!("unhealthy: {words}"))
+            (Reported::Stopping, Cause::Said) if self.state.ends_itself() => {
+                said("it says that it ends")
+            }
+            (Reported::Stopping, Cause::Probed | Cause::Said | Cause::Time) => {
+                let words = self.message.as_deref().map(first_line);
+                Some(format!(
+                    "unhealthy: {}",
+                    words.unwrap_or("its probe failed")
+                ))
             }
             (Reported::Stopping, _) if self.anew => said("it is started anew"),
             (Reported::Stopping, _) => said("asked to stop"),

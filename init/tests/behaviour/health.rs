@@ -106,3 +106,111 @@ fn health_answers_by_its_exit_code_and_says_why_not() {
     );
     assert_eq!(init.stop(), Some(0));
 }
+
+#[test]
+fn http_is_asked_over_a_unix_socket_with_headers_and_a_range_that_is_good() {
+    let setup = Setup::without_config();
+    let socket = setup.path("app.sock");
+    let service = |name: &str, socket: &str, header: &str| {
+        format!(
+            "[service.{name}]\ncommand = \"/usr/bin/python3 {} {socket}\"\n\
+             on_unhealthy = \"ignore\"\nessential = false\n\
+             health = {{ http = {{ url = \"/healthz?full\", unix = \"{socket}\", \
+             headers = {{ X-Probe = \"{header}\" }}, status = \"200-299\" }}, \
+             interval = \"100ms\", retries = 1, start_period = \"5s\" }}\n",
+            program("unix_http.py")
+        )
+    };
+    let config =
+        service("right", &socket, "let me in") + &service("wrong", &setup.path("b.sock"), "no");
+    std::fs::write(setup.path("holdall.toml"), config).expect("write");
+    let path = setup.path("holdall.toml");
+    let mut init = setup.args(&["--config", &path]).start();
+    init.wait_for("right: ready");
+    init.wait_for("wrong: unhealthy: GET /healthz?full at ");
+    init.wait_for("answered 302 Found");
+    assert_eq!(init.stop(), Some(0));
+}
+
+#[test]
+fn a_file_is_looked_for_as_the_service_would_see_it() {
+    let setup = Setup::without_config();
+    let hidden = setup.path("hidden");
+    std::fs::create_dir(&hidden).expect("a folder");
+    std::fs::write(format!("{hidden}/ok"), "").expect("write");
+    let closed = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(&hidden, closed).expect("its own folder");
+    let config = format!(
+        "[service.root]\ncommand = \"sleep 1000\"\n\
+         health = {{ file = \"{hidden}/ok\", interval = \"50ms\", retries = 1 }}\n\
+         [service.nobody]\ncommand = \"sleep 1000\"\nuser = \"65534\"\nessential = false\n\
+         on_unhealthy = \"ignore\"\n\
+         health = {{ file = \"{hidden}/ok\", interval = \"50ms\", retries = 1 }}\n"
+    );
+    std::fs::write(setup.path("holdall.toml"), config).expect("write");
+    let path = setup.path("holdall.toml");
+    let mut init = setup.args(&["--config", &path]).start();
+    init.wait_for("root: ready");
+    init.wait_for(&format!(
+        "nobody: unhealthy: file {hidden}/ok: permission denied"
+    ));
+    std::fs::remove_file(format!("{hidden}/ok")).expect("remove");
+    init.wait_for(&format!("root: unhealthy: file {hidden}/ok: no such file"));
+    assert_eq!(init.stop(), Some(0));
+}
+
+#[test]
+fn what_a_failed_command_printed_is_in_why() {
+    let config = r#"
+        [service.app]
+        command = "sleep 1000"
+        on_unhealthy = "ignore"
+        essential = false
+        health = { exec = "sh -c 'seq 5000; echo the reason; exit 4'", interval = "50ms", retries = 1 }
+        "#;
+    let mut init = Setup::new(config).start();
+    init.wait_for("app: unhealthy: `sh -c");
+    let why = init.ask_ok(&["why", "app"]);
+    assert!(why.contains("exit 4: the reason\n"), "{why}");
+    assert!(why.contains("\n  4999\n  5000\n  the reason\n"), "{why}");
+    assert!(!why.contains("\n  4000\n"), "only the end: {why}");
+    assert_eq!(init.stop(), Some(0));
+}
+
+#[test]
+fn so_many_good_answers_in_a_row_are_wanted_as_it_says() {
+    let setup = Setup::without_config();
+    let count = setup.path("count");
+    // Good, good, bad, and good from then on.
+    let config = format!(
+        "[service.app]\ncommand = \"sleep 1000\"\n\
+         health = {{ exec = \"sh -c 'echo >> {count}; test $(wc -l < {count}) -ne 3'\", \
+         interval = \"20ms\", successes = 3, retries = 100 }}\n"
+    );
+    std::fs::write(setup.path("holdall.toml"), config).expect("write");
+    let path = setup.path("holdall.toml");
+    let mut init = setup.args(&["--config", &path]).start();
+    init.wait_for("app: ready");
+    let asked = std::fs::read_to_string(&count).expect("it").lines().count();
+    assert!(asked >= 6, "{asked}");
+    assert_eq!(init.stop(), Some(0));
+}
+
+#[test]
+fn health_of_an_init_that_is_not_there_or_hangs_is_no() {
+    let mut init = Setup::new("[service.app]\ncommand = \"sleep 1000\"\n").start();
+    init.wait_for_socket();
+    init.signal(nix::sys::signal::Signal::SIGSTOP);
+    let asked = init.ask(&["health", "--live"]);
+    assert_eq!(asked.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&asked.stderr).contains("does not answer"));
+    init.signal(nix::sys::signal::Signal::SIGCONT);
+    assert_eq!(init.stop(), Some(0));
+    let asked = init.ask(&["health", "--live"]);
+    assert_eq!(
+        asked.status.code(),
+        Some(1),
+        "never 2, which docker reserves"
+    );
+    assert!(String::from_utf8_lossy(&asked.stderr).contains("no init answers"));
+}

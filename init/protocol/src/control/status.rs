@@ -41,8 +41,12 @@ pub struct ServiceStatus {
     pub last_exit: Option<Exit>,
     /// Until the next start, in [`State::Backoff`] and [`State::Scheduled`].
     pub next_start: Option<Millis>,
-    /// The words of its newest failed probe or failed start.
+    /// The words of its newest failed probe or failed start, in one line; what
+    /// the probe printed may follow in more.
     pub message: Option<String>,
+    /// What it says of itself (`STATUS=` of sd_notify).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
     /// What it depends on and is not yet as it must be, in [`State::Waiting`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waits_for: Vec<ServiceName>,
@@ -128,7 +132,8 @@ pub enum HealthState {
     Starting,
     /// The newest answer was good.
     Healthy,
-    /// As many failures in a row as the manifest allows.
+    /// As many failures in a row as the manifest allows, or its watchdog was
+    /// not heard.
     Unhealthy,
 }
 
@@ -247,6 +252,7 @@ mod tests {
             last_exit: Some(Exit::Code(255)),
             next_start: Some(Millis(1)),
             message: Some(message.to_owned()),
+            status: Some("\"".repeat(300)),
             waits_for: Vec::new(),
             log_dropped: 0,
         }

@@ -17,7 +17,8 @@ pub struct Health {
     pub timeout: Millis,
     /// Failures in a row until it is unhealthy; 3 unless said.
     pub retries: u32,
-    /// Successes in a row until it is healthy again; 1 unless said.
+    /// Successes in a row until it is healthy, at first and again; 1 unless
+    /// said.
     pub successes: u32,
     /// Failures in this time after the start don't count; 0 unless said.
     pub start_period: Millis,

@@ -25,7 +25,8 @@ pub enum Dialect {
     After(Millis),
     /// A line written to this descriptor, as s6 has it.
     Fd(u32),
-    /// A line of its log that has this text, or fits this pattern, in it.
+    /// A line of its log that has this text in it, in which `*` stands for
+    /// anything (and `\*` for a star).
     Log(String),
     /// Init asks.
     Asked(Probe),

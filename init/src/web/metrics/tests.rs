@@ -77,6 +77,7 @@ fn service(name: &str, state: State) -> ServiceStatus {
         last_exit: Some(Exit::Signal("KILL".parse().expect("a signal"))),
         next_start: None,
         message: Some("any \"words\"\nat all".to_owned()),
+        status: None,
         waits_for: vec![],
         log_dropped: 0,
     }

@@ -12,6 +12,7 @@ use holdall_protocol::manifest::{
 
 use crate::instance::{Input, Instance, Turn};
 use crate::job::Calendar;
+use crate::notice::Notice;
 use crate::state::{Live, Stage, State};
 use crate::{ServiceId, Timestamp};
 
@@ -115,6 +116,17 @@ events! {
         Input::StopCommand { outcome: Err(String::new()) }
     ],
     Input::Demand => "demand": [Input::Demand],
+    Input::Notified { .. } => "notified": [
+        Input::Notified { notice: Notice::Ready },
+        Input::Notified { notice: Notice::Announced },
+        Input::Notified { notice: Notice::Stopping },
+        Input::Notified { notice: Notice::Alive },
+        Input::Notified { notice: Notice::Stuck },
+        Input::Notified { notice: Notice::WatchdogEvery(Millis::ZERO) },
+        Input::Notified { notice: Notice::Extend(Millis(1000)) }
+        // Not those that only people see, nor that any service may make
+        // itself one with a watchdog: the same again, for minutes.
+    ],
 }
 
 /// In the order of the tables.
@@ -183,7 +195,30 @@ fn services() -> Vec<Service> {
         });
     }
     services.extend(like_supervisord);
+    // How it is started again is decided alike however it became ready.
+    let usual = |service: &&Service| {
+        let waits = service.give_up.failures == 0 && service.backoff.initial > Millis::ZERO;
+        service.kind == Kind::Daemon && service.restart == Restart::Always && waits
+    };
+    let spoken = services.iter().filter(usual);
+    let spoken: Vec<Service> = spoken.flat_map(spoken_for).collect();
+    services.extend(spoken);
     services
+}
+
+/// The same, but that it says itself when it is ready, or is asked; and has a
+/// watchdog.
+fn spoken_for(service: &Service) -> Vec<Service> {
+    let file = Probe::File("/run/ok".to_owned());
+    let ways = [Dialect::Notify, Dialect::Fd(3), Dialect::Asked(file)];
+    let with = |by| {
+        let mut service = service.clone();
+        let timeout = Some(Millis(5000));
+        service.ready = Some(Ready { by, timeout });
+        service.watchdog = Some(Millis(1000));
+        service
+    };
+    ways.into_iter().map(with).collect()
 }
 
 /// What became of each state by each event.

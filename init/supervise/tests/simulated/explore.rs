@@ -4,9 +4,13 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use holdall_protocol::control::{Exit, State};
-use holdall_protocol::manifest::{Backoff, GiveUp, Kind, Restart, Start};
+use holdall_protocol::manifest::{
+    Backoff, Dialect, GiveUp, Kind, OnUnhealthy, Ready, Restart, Start,
+};
 use holdall_protocol::{Manifest, Millis, Signal};
-use holdall_supervise::{Action, Command, Event, Note, Options, ServiceId, Supervisor, Timestamp};
+use holdall_supervise::{
+    Action, Command, Event, Note, Notice, Options, ServiceId, Supervisor, Timestamp,
+};
 
 use crate::world::manifest;
 
@@ -37,7 +41,7 @@ struct Box {
 }
 
 /// One thing that may happen next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Step {
     Born(usize),
     Stillborn(usize),
@@ -48,6 +52,8 @@ enum Step {
     Ask(Command, usize),
     /// The other of two manifests.
     Reconfigure,
+    /// A service that notifies says so.
+    Says(usize, Notice),
     Time,
     Shutdown,
 }
@@ -83,6 +89,17 @@ impl Explorer<'_> {
             }
             if truth.awaited {
                 steps.push(Step::Connects(at));
+            }
+            let service = &self.first.services.get(at);
+            if truth.alive && service.is_some_and(|service| service.ready.is_some()) {
+                let notices = [
+                    Notice::Ready,
+                    Notice::Alive,
+                    Notice::Stuck,
+                    Notice::Stopping,
+                    Notice::Extend(Millis(5000)),
+                ];
+                steps.extend(notices.map(|notice| Step::Says(at, notice)));
             }
             if self.outside.commands && of.stops == 0 {
                 let commands = [Command::Start, Command::Stop, Command::Restart];
@@ -171,6 +188,10 @@ impl Explorer<'_> {
                 next.obey();
                 return next;
             }
+            Step::Says(at, notice) => Event::Notified {
+                service: service(at),
+                notice,
+            },
             Step::Time => {
                 let at = next.supervisor.poll_timeout().expect("it is due");
                 next.now = next.now.max(at.0);
@@ -279,6 +300,7 @@ impl Box {
                 | Action::Reload { .. }
                 | Action::Probe { .. }
                 | Action::CancelProbe { .. }
+                | Action::ReleaseStore { .. }
                 | Action::SpawnForeground
                 | Action::SignalForeground { .. }
                 | Action::KillForeground => {}
@@ -442,5 +464,29 @@ fn a_manifest_that_comes_and_goes_keeps_every_promise_in_every_state() {
         &first,
         &second,
         RELOADS,
+    );
+}
+
+#[test]
+fn a_service_that_says_anything_of_itself_keeps_every_promise_in_every_state() {
+    let mut pair = small(&[("app", &[]), ("web", &["app"])]);
+    pair.services[0].ready = Some(Ready {
+        by: Dialect::Notify,
+        timeout: Some(Millis(5000)),
+    });
+    pair.services[0].watchdog = Some(Millis(5000));
+    explore(
+        "one that notifies before one that needs it",
+        &pair,
+        &pair,
+        ALONE,
+    );
+    pair.services[0].on_unhealthy = OnUnhealthy::Ignore;
+    pair.services.truncate(1);
+    explore(
+        "one that notifies and is left, a client",
+        &pair,
+        &pair,
+        CLIENTS,
     );
 }

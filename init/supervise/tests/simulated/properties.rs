@@ -11,7 +11,9 @@ use holdall_protocol::manifest::{
     Reload, Restart, Schedule, Service, Start, Stop,
 };
 use holdall_protocol::{Manifest, Millis, Signal};
-use holdall_supervise::{Action, Command, Event, Options, ServiceId, Supervisor, Timestamp};
+use holdall_supervise::{
+    Action, Command, Event, Notice, Options, ServiceId, Supervisor, Timestamp,
+};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
@@ -46,9 +48,20 @@ fn programs(mortal: bool) -> impl Strategy<Value = Program> {
         any::<bool>(),
         (times(), prop_oneof![Just(u64::MAX), times()]),
         times(),
+        prop::collection::vec((times(), notices()), 0..4),
     )
         .prop_map(
-            |(spawn_takes, spawn_fails, ends, obeys, dies, cleared_first, healthy, probe_takes)| {
+            |(
+                spawn_takes,
+                spawn_fails,
+                ends,
+                obeys,
+                dies,
+                cleared_first,
+                healthy,
+                probe_takes,
+                says,
+            )| {
                 Program {
                     spawn_takes,
                     spawn_fails,
@@ -59,9 +72,35 @@ fn programs(mortal: bool) -> impl Strategy<Value = Program> {
                     healthy,
                     probe_takes,
                     commands_fail: spawn_takes % 3 == 2,
+                    says,
                 }
             },
         )
+}
+
+fn notices() -> impl Strategy<Value = Notice> {
+    prop_oneof![
+        4 => Just(Notice::Ready),
+        1 => Just(Notice::Announced),
+        1 => Just(Notice::Reloading),
+        1 => Just(Notice::Stopping),
+        1 => Just(Notice::Status("é".repeat(100))),
+        2 => Just(Notice::Alive),
+        1 => Just(Notice::Stuck),
+        1 => spans().prop_map(Notice::WatchdogEvery),
+        1 => spans().prop_map(Notice::Extend),
+        1 => any::<u32>().prop_map(Notice::MainPid),
+    ]
+}
+
+fn readies() -> impl Strategy<Value = Ready> {
+    let by = prop_oneof![
+        Just(Dialect::Notify),
+        Just(Dialect::Fd(3)),
+        Just(Dialect::Asked(Probe::File("/run/ok".to_owned()))),
+    ];
+    let timeout = prop::option::of((1_u64..20_000).prop_map(Millis));
+    (by, timeout).prop_map(|(by, timeout)| Ready { by, timeout })
 }
 
 fn spans() -> impl Strategy<Value = Millis> {
@@ -69,14 +108,16 @@ fn spans() -> impl Strategy<Value = Millis> {
 }
 
 fn healths() -> impl Strategy<Value = Health> {
-    (1_u64..5000, 1_u32..4, spans()).prop_map(|(interval, retries, start_period)| Health {
-        probe: Probe::Exec(vec!["ask".to_owned()]),
-        interval: Millis(interval),
-        timeout: Millis(1000),
-        retries,
-        successes: 1,
-        start_period,
-    })
+    (1_u64..5000, 1_u32..4, 1_u32..3, spans()).prop_map(
+        |(interval, retries, successes, start_period)| Health {
+            probe: Probe::Exec(vec!["ask".to_owned()]),
+            interval: Millis(interval),
+            timeout: Millis(1000),
+            retries,
+            successes,
+            start_period,
+        },
+    )
 }
 
 fn schedules() -> impl Strategy<Value = Schedule> {
@@ -93,6 +134,7 @@ prop_compose! {
         start in prop_oneof![8 => Just(Start::Boot), 1 => Just(Start::Manual), 2 => Just(Start::OnDemand)],
         (stop_command, reloads) in (any::<bool>(), any::<bool>()),
         health in prop::option::of(healths()),
+        (ready, watchdog) in (prop::option::weighted(0.3, readies()), prop::option::weighted(0.2, 1_u64..20_000)),
         restart in prop_oneof![Just(Restart::Always), Just(Restart::OnFailure), Just(Restart::Never)],
         backoff in (spans(), spans()),
         give_up in (0_u32..6, 1_u64..100_000),
@@ -103,6 +145,7 @@ prop_compose! {
     ) -> Service {
         let mut service = Service::new("x".parse().expect("a name"), kind, vec!["run".to_owned()]);
         service.health = health;
+        service.watchdog = watchdog.map(Millis);
         service.restart = restart;
         service.backoff = Backoff { initial: backoff.0.min(backoff.1), max: backoff.0.max(backoff.1) };
         service.give_up = GiveUp { failures: give_up.0, within: Millis(give_up.1) };
@@ -111,7 +154,8 @@ prop_compose! {
         let command = stop_command.then(|| vec!["quit".to_owned()]);
         service.stop = Stop { signal: Signal::TERM, timeout: stop, command, group: true };
         service.start_retries = retries;
-        service.ready = after.map(|span| Ready { by: Dialect::After(Millis(span)), timeout: None });
+        let after = after.map(|span| Ready { by: Dialect::After(Millis(span)), timeout: None });
+        service.ready = ready.or(after);
         service.order = order;
         service.schedule = Some(schedule).filter(|_| kind == Kind::Job);
         // The manifest refuses it of what runs to its end.
@@ -355,6 +399,18 @@ proptest! {
             if service.kind == Kind::Oneshot {
                 program.ends = Some((30, Exit::Code(0)));
             }
+            if service.kind == Kind::Daemon {
+                program.says = match service.ready.as_ref().map(|ready| &ready.by) {
+                    Some(Dialect::Notify) => vec![(0, Notice::Ready)],
+                    Some(Dialect::Fd(_) | Dialect::Log(_)) => vec![(0, Notice::Announced)],
+                    Some(Dialect::After(_) | Dialect::Asked(_)) | None => Vec::new(),
+                };
+                program.says.extend((0..40_000).step_by(100).map(|at| (at, Notice::Alive)));
+            }
+            if let Some(ready) = &mut service.ready {
+                ready.timeout = ready.timeout.map(|timeout| timeout.max(Millis(100)));
+            }
+            service.watchdog = service.watchdog.map(|every| every.max(Millis(200)));
             service.start = Start::Boot;
             service.schedule = service.schedule.map(|_| Schedule::Every(Millis::from_secs(3600)));
             for dependency in &mut service.depends_on {
@@ -366,7 +422,7 @@ proptest! {
         let options = Options { foreground: true, after_ready: true, seed };
         let mut world = World::new(&manifest, programs, options);
         world.tell(Event::Boot);
-        world.run_until(20_000);
+        world.run_until(40_000);
         for service in &manifest.services {
             let state = world.state(service.name.as_str());
             let up = match service.kind {
@@ -417,6 +473,10 @@ fn nonsense() -> impl Strategy<Value = Event> {
         4 => (services(), any::<bool>()).prop_map(|(service, good)| Event::Probed {
             service,
             outcome: if good { Ok(()) } else { Err("é".repeat(2000)) },
+        }),
+        3 => (services(), notices()).prop_map(|(service, notice)| Event::Notified {
+            service,
+            notice,
         }),
         1 => Just(Event::ForegroundSpawned { pid: 2 }),
         1 => Just(Event::ForegroundFailed { reason: String::new(), code: 126 }),

@@ -7,7 +7,7 @@ use holdall_protocol::control::{Exit, State};
 use holdall_protocol::manifest::{Condition, Kind, Service, Start};
 use holdall_protocol::{Manifest, Millis, ServiceName, Signal};
 use holdall_supervise::{
-    Action, Change, Changed, Command, Event, Note, Options, Refusal, ServiceId, Supervisor,
+    Action, Change, Changed, Command, Event, Note, Notice, Options, Refusal, ServiceId, Supervisor,
     Timestamp,
 };
 
@@ -32,6 +32,8 @@ pub(crate) struct Program {
     pub(crate) probe_takes: u64,
     /// Its stop command, and what its reload does, fail.
     pub(crate) commands_fail: bool,
+    /// What it says of itself: each after so long.
+    pub(crate) says: Vec<(u64, Notice)>,
 }
 
 impl Default for Program {
@@ -46,6 +48,7 @@ impl Default for Program {
             healthy: (0, u64::MAX),
             probe_takes: 2,
             commands_fail: false,
+            says: Vec::new(),
         }
     }
 }
@@ -59,6 +62,8 @@ enum What {
     Probed(bool),
     StopCommandEnded,
     Reloaded,
+    /// The message of this number.
+    Says(usize),
 }
 
 /// [`Exit`] with an order, for the queue.
@@ -397,6 +402,9 @@ impl World {
                 if let Some((after, exit)) = program.ends {
                     self.later(after, at, life, What::Dies(exit.into()));
                 }
+                for (number, (after, _)) in program.says.iter().enumerate() {
+                    self.later(*after, at, life, What::Says(number));
+                }
                 let pid = u32::try_from(100 * at + 1).expect("few");
                 match foreground {
                     true => Event::ForegroundSpawned { pid },
@@ -452,6 +460,13 @@ impl World {
                 service,
                 outcome: ok_unless(program.commands_fail),
             },
+            What::Says(number) => {
+                if !child.alive || child.life != life {
+                    return;
+                }
+                let notice = program.says[number].1.clone();
+                Event::Notified { service, notice }
+            }
             What::Reloaded => Event::ReloadEnded {
                 service,
                 outcome: ok_unless(program.commands_fail),
@@ -544,7 +559,11 @@ impl World {
             Action::SignalForeground { .. } => self.signal(foreground),
             Action::KillAll { service } => self.kill_all(service.index()),
             Action::KillForeground => self.kill_all(foreground),
-            Action::Probe { service } => self.probe(service.index()),
+            Action::Probe { service, .. } => self.probe(service.index()),
+            Action::ReleaseStore { service } => {
+                let child = &self.children[service.index()];
+                assert!(!child.alive && !child.asked, "it may still need them");
+            }
             Action::CancelProbe { service } => {
                 let child = &mut self.children[service.index()];
                 assert!(child.probing, "no probe is under way");

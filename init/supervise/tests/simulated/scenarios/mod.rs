@@ -6,6 +6,7 @@ mod ending;
 mod foreground;
 mod health;
 mod jobs;
+mod readiness;
 mod reconfigure;
 mod restarts;
 mod retries;
