@@ -28,6 +28,7 @@ mod status;
 mod another_date;
 mod clock;
 mod runtime_tests;
+mod service_limits;
 mod three_services;
 
 use std::process::ExitCode;
@@ -38,7 +39,7 @@ use libtest_mimic::{Arguments, Trial};
 type Named = (&'static str, fn());
 
 /// On the host: a test.
-const STORIES: [Named; 4] = [
+const STORIES: [Named; 5] = [
     (
         "the_runtimes_own_tests_pass_on_cgroup_2_with_its_controllers",
         runtime_tests::story,
@@ -55,16 +56,21 @@ const STORIES: [Named; 4] = [
         "a_box_and_all_that_is_kept_live_through_a_clock_that_jumps",
         clock::story,
     ),
+    (
+        "the_limits_of_services_hold_on_cgroup_2_and_their_groups_go_with_init",
+        service_limits::story,
+    ),
 ];
 
 /// In the machine: what its kernel's command line asks for.
-const CHORES: [Named; 6] = [
+const CHORES: [Named; 7] = [
     ("runtime-tests", runtime_tests::in_machine),
     ("first-boot", three_services::first_boot),
     ("second-boot", three_services::second_boot),
     ("third-boot", three_services::third_boot),
     ("build", another_date::in_machine),
     ("clock", clock::in_machine),
+    ("service-limits", service_limits::in_machine),
 ];
 
 fn main() -> ExitCode {
