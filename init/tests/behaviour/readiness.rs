@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::net::UnixDatagram;
 
+use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
@@ -178,6 +179,27 @@ fn a_message_of_a_process_that_is_gone_is_heeded() {
     let mut init = saying(&["READY=1"], &format!("{NOTIFY}\nrestart = \"never\"")).start();
     assert_eq!(init.wait().0.code(), Some(0));
     assert!(init.seen.contains("app: ready"), "{}", init.seen);
+}
+
+#[test]
+fn a_message_of_a_process_that_is_reaped_before_it_is_read_is_heeded() {
+    let steps = [
+        "until:DIR/go",
+        "reaped:READY=1|STATUS=by a child",
+        "until:DIR/on",
+        "stay",
+    ];
+    let mut init = saying(&steps, NOTIFY).start();
+    init.wait_for_socket();
+    eventually("it runs", || init.pid_of("app"));
+    // While init hears nothing its sender speaks, ends and is waited for.
+    init.signal(Signal::SIGSTOP);
+    go(&init, "go");
+    go(&init, "on");
+    init.signal(Signal::SIGCONT);
+    init.wait_for("app: ready");
+    assert_eq!(says(&init).as_deref(), Some("by a child"));
+    assert_eq!(init.stop(), Some(0));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
   READY=1            a message; "|" in it ends a line
   child:READY=1      the same, by a child that ends at once and is reaped later
+  reaped:READY=1     the same, by a child that is reaped at once
   grandchild:…       the same, by a child of a child that is gone, in a session of its own
   barrier            waits until all that was said before is heeded
   store:NAME         stores a pipe, into which "kept" was written, under this name
@@ -48,6 +49,11 @@ def step(word):
             say(rest)
             os._exit(0)
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+    elif what == "reaped":
+        if os.fork() == 0:
+            say(rest)
+            os._exit(0)
+        os.wait()
     elif what == "grandchild":
         if os.fork() == 0:
             if os.fork() == 0:
