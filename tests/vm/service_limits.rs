@@ -45,7 +45,11 @@ pub(crate) fn story() {
 pub(crate) fn in_machine() {
     let _ = fs::remove_dir(GROUP);
     // As an engine does for the group of a container.
-    fs::write("/sys/fs/cgroup/cgroup.subtree_control", "+cpu +memory +pids").expect("delegated");
+    fs::write(
+        "/sys/fs/cgroup/cgroup.subtree_control",
+        "+cpu +memory +pids",
+    )
+    .expect("delegated");
     fs::create_dir(GROUP).expect("a group");
     // As PID 1 of a namespace each service has a group to be ended by; else
     // only its limits ask for one.
@@ -69,7 +73,10 @@ fn in_group(namespace: &str) {
         .expect("a shell");
     let mut lines = BufReader::new(init.stdout.take().expect("it is piped")).lines();
     let said = until(&mut lines, &["eater: ended with SIGKILL", "multiplied"]);
-    assert!(said.contains("out of memory: the kernel has killed"), "{said}");
+    assert!(
+        said.contains("out of memory: the kernel has killed"),
+        "{said}"
+    );
     let folder = folder().expect("init has made its folder");
     let app = folder.join("service.app");
     let value = |file: &str| text(app.join(file)).trim().to_owned();
@@ -101,7 +108,8 @@ fn until(lines: &mut impl Iterator<Item = std::io::Result<String>>, words: &[&st
 
 fn folder() -> Option<PathBuf> {
     let entries = fs::read_dir(GROUP).expect("a group").flatten();
-    let mut folders = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("holdall."));
+    let mut folders =
+        entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("holdall."));
     folders.next().map(|entry| entry.path())
 }
 
