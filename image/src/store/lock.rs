@@ -1,76 +1,75 @@
 //! Locks between processes: `flock`, which the kernel releases when its holder
 //! dies, however that happens.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 
 use super::StoreError;
 
 /// A held lock; dropping it releases it.
-pub(super) type Lock = Flock<File>;
+#[derive(Debug)]
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // At once, also where a child that is on its way to its own program
+        // still has the file. Where this fails, closing it does the same, if
+        // later.
+        drop(self.0.unlock());
+    }
+}
 
 /// Waits for the lock, which no one shares.
 pub(super) fn exclusive(path: &Path) -> Result<Lock, StoreError> {
-    lock(path, FlockArg::LockExclusive).and_then(|lock| lock.ok_or_else(|| busy(path)))
+    let file = open(path)?;
+    again(|| file.lock()).map_err(failed(path))?;
+    Ok(Lock(file))
 }
 
 /// Waits for the lock, shared with others who share it.
 pub(super) fn shared(path: &Path) -> Result<Lock, StoreError> {
-    lock(path, FlockArg::LockShared).and_then(|lock| lock.ok_or_else(|| busy(path)))
+    let file = open(path)?;
+    again(|| file.lock_shared()).map_err(failed(path))?;
+    Ok(Lock(file))
 }
 
 /// Makes a lock that no one shares one that others may. Another may get in
 /// between: what was known under it may have changed.
 pub(super) fn share(lock: &mut Lock, path: &Path) -> Result<(), StoreError> {
-    loop {
-        match lock.relock(FlockArg::LockShared) {
-            Ok(()) => return Ok(()),
-            Err(Errno::EINTR) => {}
-            Err(error) => {
-                return Err(StoreError::Lock {
-                    path: path.to_owned(),
-                    source: error.into(),
-                });
-            }
-        }
-    }
+    again(|| lock.0.lock_shared()).map_err(failed(path))
 }
 
 /// The lock, if no one has it in any way.
 pub(super) fn try_exclusive(path: &Path) -> Result<Option<Lock>, StoreError> {
-    lock(path, FlockArg::LockExclusiveNonblock)
-}
-
-fn lock(path: &Path, kind: FlockArg) -> Result<Option<Lock>, StoreError> {
-    let wrap = |source| StoreError::Lock {
-        path: path.to_owned(),
-        source,
+    let file = open(path)?;
+    let attempt = || match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
     };
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(wrap)?;
-    loop {
-        match Flock::lock(file, kind) {
-            Ok(lock) => return Ok(Some(lock)),
-            Err((back, Errno::EINTR)) => file = back,
-            Err((_, Errno::EAGAIN)) => return Ok(None),
-            Err((_, error)) => return Err(wrap(error.into())),
-        }
-    }
+    let ours = again(attempt).map_err(failed(path))?;
+    Ok(ours.then_some(Lock(file)))
 }
 
-fn busy(path: &Path) -> StoreError {
-    StoreError::Lock {
-        path: path.to_owned(),
-        source: Errno::EAGAIN.into(),
+fn open(path: &Path) -> Result<File, StoreError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    options.mode(0o600).open(path).map_err(failed(path))
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    let path = path.to_owned();
+    move |source| StoreError::Lock { path, source }
+}
+
+/// Once more after a signal.
+fn again<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            done => return done,
+        }
     }
 }

@@ -1,12 +1,11 @@
 //! The folder of one init among the groups, and those that inits which were
 //! killed have left.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 
 use super::{CgroupError, errno};
 
@@ -22,7 +21,7 @@ const ATTEMPTS: u64 = 8;
 pub(super) struct Folder {
     pub(super) path: PathBuf,
     /// The lock goes with the process, however it ends.
-    _lock: Flock<File>,
+    _lock: File,
 }
 
 impl Folder {
@@ -77,12 +76,15 @@ impl Folder {
 }
 
 /// Locks a folder, if it is still there and nobody else's.
-fn lock(path: &Path) -> Result<Flock<File>, Errno> {
+fn lock(path: &Path) -> Result<File, Errno> {
     let folder = File::open(path).map_err(|error| errno(&error))?;
-    let lock = Flock::lock(folder, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)?;
+    folder.try_lock().map_err(|failed| match failed {
+        TryLockError::WouldBlock => Errno::EAGAIN,
+        TryLockError::Error(error) => errno(&error),
+    })?;
     let inode = |found: std::io::Result<fs::Metadata>| found.ok().map(|found| found.ino());
-    if inode(lock.metadata()) == inode(fs::symlink_metadata(path)) {
-        Ok(lock)
+    if inode(folder.metadata()) == inode(fs::symlink_metadata(path)) {
+        Ok(folder)
     } else {
         Err(Errno::ENOENT)
     }

@@ -1,8 +1,8 @@
 //! Bytes as a program writes them → lines, each at most [`MAX_LINE`] bytes.
 //!
 //! Lines go on in batches, as many as came at once: most of what is done to
-//! them needs no look at each. [`Log::lines`](super::Log::lines) is where every
-//! batch of every service passes.
+//! them needs no look at each. `Log::lines` is where every batch of every
+//! service passes.
 
 use holdall_protocol::log::MAX_LINE;
 

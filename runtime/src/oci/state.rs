@@ -8,7 +8,6 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use super::cgroup::Membership;
@@ -145,7 +144,19 @@ impl Record {
 pub(crate) struct Folder {
     path: PathBuf,
     /// On the folder itself, so that there is no lock file to leave behind.
-    lock: Flock<File>,
+    lock: FolderLock,
+}
+
+/// Dropped, it unlocks the folder at once, also where a child that is on its way
+/// to its own program still has it open.
+#[derive(Debug)]
+struct FolderLock(File);
+
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        // Where this fails, closing it does the same, if later.
+        drop(self.0.unlock());
+    }
 }
 
 fn file_error(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateError {
@@ -205,22 +216,21 @@ impl Folder {
 
     /// `None` where, while we waited, the folder that was opened was removed
     /// and another made in its place.
-    fn lock_opened(mut folder: File, path: &Path) -> Result<Option<Self>, StateError> {
+    fn lock_opened(folder: File, path: &Path) -> Result<Option<Self>, StateError> {
         loop {
-            match Flock::lock(folder, FlockArg::LockExclusive) {
-                Ok(lock) => {
-                    let ours = lock.metadata().map_err(file_error("look at", path))?;
-                    let there = fs::metadata(path).map_err(file_error("open", path))?;
-                    let same = (ours.dev(), ours.ino()) == (there.dev(), there.ino());
-                    return Ok(same.then(|| Self {
-                        path: path.to_owned(),
-                        lock,
-                    }));
-                }
-                Err((file, nix::Error::EINTR)) => folder = file,
-                Err((_, errno)) => return Err(file_error("lock", path)(errno.into())),
+            match folder.lock() {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                locked => break locked.map_err(file_error("lock", path))?,
             }
         }
+        let lock = FolderLock(folder);
+        let ours = lock.0.metadata().map_err(file_error("look at", path))?;
+        let there = fs::metadata(path).map_err(file_error("open", path))?;
+        let same = (ours.dev(), ours.ino()) == (there.dev(), there.ino());
+        Ok(same.then(|| Self {
+            path: path.to_owned(),
+            lock,
+        }))
     }
 
     /// Gives up a clone's share of the lock, which is one of parent and clone
@@ -228,7 +238,7 @@ impl Folder {
     /// the parent. For the clone alone, which never drops the folder: dropped,
     /// it would unlock the parent's, too.
     pub(crate) fn leave_lock_to_parent(&self) -> nix::Result<()> {
-        nix::unistd::close(self.lock.as_raw_fd())
+        nix::unistd::close(self.lock.0.as_raw_fd())
     }
 
     /// Where `start` meets the waiting process.

@@ -16,7 +16,7 @@ pub struct Status {
     pub stopping: bool,
     /// One entry a service, in start order.
     pub services: Vec<ServiceStatus>,
-    /// There are more than fit one frame: [`Request::MoreStatus`] from here.
+    /// There are more than fit one frame: [`super::Request::MoreStatus`] from here.
     /// Each page is of its own moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub more: Option<u32>,
