@@ -55,15 +55,19 @@ fn a_fork_that_is_refused_is_tried_again_and_init_lives() {
     let open = fs::Permissions::from_mode(0o777);
     fs::set_permissions(setup.dir.path(), open).expect("chmod");
     // A user of nobody else, who may have one process: init.
-    let become_it = ["--reuid", "64321", "--clear-groups", "prlimit"];
+    let become_it = ["--reuid", "64321", "--clear-groups"];
+    // By setpriv last, which may still enter the folder of this tree.
     let mut init = setup
-        .by(&["setpriv"])
+        .by(&["prlimit", "--nproc=1:100", "setpriv"])
         .by(&become_it)
-        .by(&["--nproc=1:100"])
         .start();
     init.wait_for("app: cannot create a process: ");
     let pid = init.pid().to_string();
-    let more = [&become_it[..], &["--pid", &pid, "--nproc=100:100"]].concat();
+    let more = [
+        &become_it[..],
+        &["prlimit", "--pid", &pid, "--nproc=100:100"],
+    ]
+    .concat();
     run("setpriv", &more);
     init.wait_for("app  | runs");
     assert_eq!(init.stop(), Some(0));

@@ -20,9 +20,11 @@ fn saying(steps: &[&str], keys: &str) -> Setup {
     let config = format!(
         "[service.app]\ncommand = [\"/usr/bin/python3\", {:?}, {}]\n\
          backoff = {{ initial = \"10ms\", max = \"20ms\" }}\n{keys}\n",
-        program("saying.py"),
+        setup.path("saying.py"),
         steps.join(", ")
     );
+    // Other users may not be let into the folder of this tree.
+    fs::copy(program("saying.py"), setup.path("saying.py")).expect("copy");
     fs::write(setup.path("holdall.toml"), config).expect("write");
     for name in ["go", "on"] {
         mkfifo(setup.path(name).as_str(), Mode::from_bits_truncate(0o666)).expect("a FIFO");

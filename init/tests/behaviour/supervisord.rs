@@ -56,6 +56,8 @@ fn lay_out(dir: &Path) {
     fs::set_permissions(dir.join("seen"), open).expect("chmod");
     let reachable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(dir, reachable).expect("chmod");
+    // Other users may not be let into the folder of this tree.
+    fs::copy(program("witness.py"), dir.join("witness.py")).expect("copy");
     for file in files() {
         let within = file.strip_prefix(corpus()).expect("below it").to_owned();
         fs::copy(&file, dir.join(within)).expect("copy");
@@ -71,8 +73,8 @@ fn free_port() -> u16 {
 fn environment(dir: &Path) -> BTreeMap<String, String> {
     let dir = dir.to_str().expect("text").to_owned();
     [
+        ("WITNESS", format!("{dir}/witness.py")),
         ("DIR", dir),
-        ("WITNESS", program("witness.py")),
         ("PORT", free_port().to_string()),
         ("W_GIVEN", "by the environment".to_owned()),
     ]
