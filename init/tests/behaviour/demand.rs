@@ -150,7 +150,10 @@ fn a_socket_that_can_not_be_opened_is_a_failed_start() {
 
 #[test]
 fn after_a_reload_it_waits_at_the_sockets_that_it_has_now() {
-    let (old, new) = (Place::Tcp(free_port()), Place::Tcp(free_port()));
+    let port = free_port();
+    // The kernel may give the same one again.
+    let other = std::iter::repeat_with(free_port).find(|other| *other != port);
+    let (old, new) = (Place::Tcp(port), Place::Tcp(other.expect("another")));
     let mut init = Setup::new(&config(&old, "")).start();
     init.wait_for_socket();
     until(&init, State::Listening);

@@ -116,7 +116,8 @@ impl Real {
             .args(["-n", "-c"])
             .arg(&config)
             .envs(&env)
-            .env("HOLDALL_TEST", dir.path());
+            .env("HOLDALL_TEST", dir.path())
+            .current_dir("/");
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -195,7 +196,7 @@ impl Ours {
         lay_out(setup.dir.path());
         let env = environment(setup.dir.path());
         let config = setup.path(name);
-        let setup = setup.args(&["--supervisord", &config]);
+        let setup = setup.args(&["--supervisord", &config]).at_root();
         let setup = env
             .iter()
             .fold(setup, |setup, (name, value)| setup.env(name, value));

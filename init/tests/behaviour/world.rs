@@ -97,6 +97,12 @@ impl Setup {
         self.by(&["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"])
     }
 
+    /// With the root for its folder, which every user may enter.
+    pub(crate) fn at_root(mut self) -> Self {
+        self.command.current_dir("/");
+        self
+    }
+
     pub(crate) fn stdout(mut self, stdout: Stdio) -> Self {
         self.command.stdout(stdout);
         self
