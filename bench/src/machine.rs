@@ -71,6 +71,7 @@ pub(crate) fn versions() -> Vec<String> {
         "crun",
         "runc",
         "podman",
+        "docker.io",
         "buildah",
         "umoci",
         "supervisor",
