@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use holdall_image::document::{Healthcheck, ImageConfig, RunConfig};
 use holdall_protocol::Millis;
-use holdall_protocol::manifest::{ListenAddress, Manifest, Protocol};
+use holdall_protocol::control::LIMITS_LABEL;
+use holdall_protocol::manifest::{Limits, ListenAddress, Manifest, Protocol, Service};
 
 use crate::plan::ARCHITECTURE;
 use crate::toml::Image;
@@ -72,6 +73,7 @@ pub(crate) fn image_config(
     labels.insert(LABEL_SERVICES.to_owned(), names.join(","));
     let grace = manifest.init.stop_timeout.0.div_ceil(1000);
     labels.insert(LABEL_GRACE.to_owned(), grace.to_string());
+    labels.insert(LIMITS_LABEL.to_owned(), controllers(manifest).join(","));
     labels.extend(image.labels.clone());
     let mut exposed_ports = below.exposed_ports;
     exposed_ports.extend(ports(manifest));
@@ -105,6 +107,25 @@ pub(crate) fn image_config(
         },
         ..ImageConfig::default()
     }
+}
+
+/// The controllers that `limits` of services need, in any profile.
+fn controllers(manifest: &Manifest) -> Vec<&'static str> {
+    let profiles = manifest.profiles.values();
+    let overlaid = profiles.flat_map(|profile| profile.services.values());
+    let overlaid = overlaid.map(|overlaid| &overlaid.service);
+    let services: Vec<&Service> = manifest.services.iter().chain(overlaid).collect();
+    let needs = |limited: fn(&Limits) -> bool| {
+        let mut services = services.iter();
+        services.any(|service| limited(&service.limits))
+    };
+    let all = [
+        ("cpu", needs(|limits| limits.cpu.is_some())),
+        ("memory", needs(|limits| limits.memory.is_some())),
+        ("pids", needs(|limits| limits.pids.is_some())),
+    ];
+    let needed = all.into_iter().filter(|(_, needed)| *needed);
+    needed.map(|(name, _)| name).collect()
 }
 
 /// The base's variables, those of the file over them, and a PATH in any case.

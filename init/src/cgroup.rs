@@ -6,16 +6,22 @@
 //! have one whose `limits` ask for it: nobody asked us to touch the host's
 //! groups.
 //!
-//! All groups of an init lie in one folder, below the group that init itself is
+//! In a box that holdall itself runs, init is handed groups to divide: one of
+//! each hierarchy, as the root of a detached mount. They are its own from the
+//! beginning, also where the box sees /sys/fs/cgroup read-only or not at all,
+//! and what limits the box lies above them, out of reach.
+//!
+//! Anywhere else all groups of an init lie in one folder, below the group that init itself is
 //! in. The folder is locked as long as its init lives, so that inits side by
 //! side stay apart, and the next one can remove what one that was killed has
 //! left.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use holdall_protocol::control::cgroup_fd_name;
 use holdall_protocol::manifest::{Limits, Service};
 use holdall_protocol::{ServiceName, Signal};
 use nix::errno::Errno;
@@ -23,10 +29,12 @@ use nix::errno::Errno;
 use crate::spawn::words;
 use crate::sys;
 
+mod dir;
 mod folder;
 mod limit;
 mod place;
 
+use dir::Group;
 use folder::Folder;
 use limit::{Controller, Limit};
 use place::Place;
@@ -52,30 +60,36 @@ pub(crate) enum CgroupError {
     },
 }
 
-/// Where groups can be made, and the folders that were made there.
+/// Where groups can be made, and what was made there.
 #[derive(Debug, Default)]
 pub(crate) struct Cgroups {
     /// The group of init in the hierarchy of version 2.
-    unified: Option<Place>,
+    unified: Option<Top>,
     /// Every service has one.
     for_all: bool,
-    /// The folder there, once one is needed.
-    folder: Option<Folder>,
-    /// Controllers that are handed out in it.
+    /// Controllers that are handed out in the folder there.
     given: BTreeSet<Controller>,
     /// Init is in its leaf.
     moved: bool,
-    /// By controller: the group of init, and the folder in it.
-    legacy: Vec<(Controller, Place, Option<Folder>)>,
+    /// By controller: the group of init.
+    legacy: Vec<(Controller, Top)>,
     /// What was said once already.
     said: BTreeSet<Option<Controller>>,
+}
+
+/// The group of init in one hierarchy.
+#[derive(Debug)]
+struct Top {
+    path: PathBuf,
+    /// The folder in it, once one is needed.
+    folder: Option<Folder>,
 }
 
 /// The groups of one instance.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Cgroup {
-    unified: Option<PathBuf>,
-    legacy: Vec<(Controller, PathBuf)>,
+    unified: Option<Group>,
+    legacy: Vec<(Controller, Group)>,
 }
 
 /// What a child does to join its groups, and what is to be said about those
@@ -83,34 +97,75 @@ pub(crate) struct Cgroup {
 #[derive(Debug, Default)]
 pub(crate) struct Joining {
     pub(crate) cgroup: Cgroup,
-    /// `cgroup.procs` of each.
+    /// The file of each by which a process joins it.
     pub(crate) procs: Vec<OwnedFd>,
     /// One line each.
     pub(crate) complaints: Vec<String>,
 }
 
+impl Top {
+    fn found(place: Place) -> Self {
+        let Place { path } = place;
+        Self { path, folder: None }
+    }
+
+    /// Takes the one of this name out of what was handed over.
+    fn handed(all: &mut Vec<(String, OwnedFd)>, controller: Option<Controller>) -> Option<Self> {
+        let name = cgroup_fd_name(controller.map(Controller::name));
+        let at = all.iter().position(|(known, _)| *known == name)?;
+        let (_, fd) = all.swap_remove(at);
+        let path = PathBuf::from(name);
+        let folder = Some(Folder::handed(fd, &path));
+        Some(Self { path, folder })
+    }
+
+    fn folder(&mut self) -> Result<&mut Folder, CgroupError> {
+        Ok(match &mut self.folder {
+            Some(folder) => folder,
+            none => none.insert(Folder::make(&self.path)?),
+        })
+    }
+
+    /// The controllers that are there for groups below, of version 2.
+    fn controllers(&self) -> Vec<String> {
+        const FILE: &str = "cgroup.controllers";
+        let list = match &self.folder {
+            Some(folder) => folder.parent.read(FILE),
+            None => fs::read_to_string(self.path.join(FILE)).unwrap_or_default(),
+        };
+        list.split_whitespace().map(str::to_owned).collect()
+    }
+}
+
 impl Cgroups {
-    /// Looks where init is.
-    pub(crate) fn find(is_pid1: bool) -> Self {
+    /// Takes what was handed over, and looks where init is for the rest.
+    pub(crate) fn find(is_pid1: bool, mut handed: Vec<(String, OwnedFd)>) -> Self {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         let (own, mounts) = (read("/proc/self/cgroup"), read("/proc/self/mountinfo"));
-        let unified = Place::unified(&own, &mounts);
-        // The root of the whole system has no such file, and is not ours.
-        let is_ours = |place: &Place| place.path.join("cgroup.kill").exists();
-        let ours = unified.as_ref().filter(|place| is_pid1 && is_ours(place));
-        // Where it can't be made (most engines mount it read-only) the lineage
-        // mark does the work, and there is nothing to complain about.
-        let folder = ours.and_then(|place| Folder::make(&place.path).ok());
-        let legacy = Controller::ALL.into_iter();
-        let legacy = legacy.filter_map(|controller| {
-            let place = Place::legacy(controller.name(), &own, &mounts)?;
-            Some((controller, place, None))
+        let mut for_all = true;
+        let unified = Top::handed(&mut handed, None).or_else(|| {
+            let mut found = Top::found(Place::unified(&own, &mounts)?);
+            // The root of the whole system has no such file, and is not ours.
+            let is_ours = is_pid1 && found.path.join("cgroup.kill").exists();
+            // Where it can't be made (most engines mount it read-only) the
+            // lineage mark does the work, and there is nothing to complain
+            // about.
+            for_all = is_ours && found.folder().is_ok();
+            Some(found)
         });
+        let legacy = Controller::ALL.into_iter().filter_map(|controller| {
+            let found = || {
+                let place = Place::legacy(controller.name(), &own, &mounts)?;
+                Some(Top::found(place))
+            };
+            let top = Top::handed(&mut handed, Some(controller)).or_else(found)?;
+            Some((controller, top))
+        });
+        let legacy = legacy.collect();
         Self {
+            for_all: for_all && unified.is_some(),
             unified,
-            for_all: folder.is_some(),
-            folder,
-            legacy: legacy.collect(),
+            legacy,
             ..Self::default()
         }
     }
@@ -121,8 +176,10 @@ impl Cgroups {
         let mut joining = Joining::default();
         let name = &service.name;
         let limits = limit::of(&service.limits);
-        let there = self.unified.as_ref().map(Place::controllers);
-        let there = there.unwrap_or_default();
+        let there = match &self.unified {
+            Some(top) if !limits.is_empty() => top.controllers(),
+            Some(_) | None => Vec::new(),
+        };
         let (new, old): (Vec<&Limit>, Vec<&Limit>) = limits
             .iter()
             .partition(|limit| there.iter().any(|name| name == limit.controller.name()));
@@ -175,31 +232,26 @@ impl Cgroups {
         limits: &[&Limit],
         joining: &mut Joining,
     ) -> Result<(), CgroupError> {
-        let place = self.unified.as_ref().ok_or(CgroupError::NoController)?;
-        let folder = match &mut self.folder {
-            Some(folder) => folder,
-            none => none.insert(Folder::make(&place.path)?),
-        };
+        let top = self.unified.as_mut().ok_or(CgroupError::NoController)?;
+        let folder = top.folder()?;
         for limit in limits {
             let controller = limit.controller;
             if self.given.contains(&controller) {
                 continue;
             }
-            if !self.moved && !place.is_root() {
-                let leaf = folder.group(LEAF)?;
-                write(&leaf.join("cgroup.procs"), "0")?;
+            // The root of the whole system may have processes beside groups.
+            if !self.moved && folder.parent.has("cgroup.type") {
+                move_to_leaf(folder)?;
                 self.moved = true;
             }
-            let give = format!("+{}", controller.name());
-            write(&place.path.join("cgroup.subtree_control"), &give)?;
-            write(&folder.path.join("cgroup.subtree_control"), &give)?;
+            folder.give(controller.name())?;
             self.given.insert(controller);
         }
         let group = folder.group(&group_name(name))?;
         for limit in limits {
             limit.hold(&group, true)?;
         }
-        joining.procs.push(open_procs(&group)?);
+        joining.procs.push(group.open_for_writing(PROCS)?);
         joining.cgroup.unified = Some(group);
         Ok(())
     }
@@ -212,15 +264,13 @@ impl Cgroups {
     ) -> Result<(), CgroupError> {
         let controller = limit.controller;
         let mut legacy = self.legacy.iter_mut();
-        let found = legacy.find(|(known, ..)| *known == controller);
-        let (_, place, folder) = found.ok_or(CgroupError::NoController)?;
-        let folder = match folder {
-            Some(folder) => folder,
-            none => none.insert(Folder::make(&place.path)?),
-        };
-        let group = folder.group(&group_name(name))?;
+        let found = legacy.find(|(known, _)| *known == controller);
+        let (_, top) = found.ok_or(CgroupError::NoController)?;
+        let group = top.folder()?.group(&group_name(name))?;
         limit.hold(&group, false)?;
-        joining.procs.push(open_procs(&group)?);
+        // One thread that moves itself needs no lock over all forks of the
+        // machine; through the other file it waits some milliseconds for it.
+        joining.procs.push(group.open_for_writing("tasks")?);
         joining.cgroup.legacy.push((controller, group));
         Ok(())
     }
@@ -228,27 +278,40 @@ impl Cgroups {
     /// Removes all of them, at the end. One that somebody is still in stays,
     /// for the next init.
     pub(crate) fn finish(&mut self) {
-        if let (Some(place), Some(folder)) = (&self.unified, &self.folder) {
+        let folder = self.unified.as_ref().and_then(|top| top.folder.as_ref());
+        if let Some(folder) = folder {
             folder.remove_groups();
             if self.moved {
                 for controller in &self.given {
-                    let take = format!("-{}", controller.name());
-                    let _ = write(&folder.path.join("cgroup.subtree_control"), &take);
-                    let _ = write(&place.path.join("cgroup.subtree_control"), &take);
+                    folder.take(controller.name());
                 }
                 // PID 1 of a box goes with it anyway.
-                let _ = write(&place.path.join("cgroup.procs"), "0");
+                let _ = folder.parent.write(PROCS, "0");
             }
             folder.remove();
         }
         for folder in self
             .legacy
             .iter()
-            .filter_map(|(.., folder)| folder.as_ref())
+            .filter_map(|(_, top)| top.folder.as_ref())
         {
             folder.remove();
         }
     }
+}
+
+/// Moves init into its leaf. Where its group is its own alone, so that whoever
+/// else is there was brought by `exec` into the box, they come along.
+fn move_to_leaf(folder: &mut Folder) -> Result<(), CgroupError> {
+    let leaf = folder.group(LEAF)?;
+    leaf.write(PROCS, "0")?;
+    if folder.is_handed() {
+        for pid in pids(&folder.parent.read(PROCS)) {
+            // Gone meanwhile is as good.
+            let _ = leaf.write(PROCS, &pid.to_string());
+        }
+    }
+    Ok(())
 }
 
 impl Cgroup {
@@ -256,25 +319,25 @@ impl Cgroup {
     pub(crate) fn kill_all(&self) -> bool {
         let mut empty = true;
         if let Some(group) = &self.unified {
-            let events = fs::read_to_string(group.join("cgroup.events")).unwrap_or_default();
+            let events = group.read("cgroup.events");
             let populated = events.lines().any(|line| line == "populated 1");
             if populated {
                 // An error is seen in the next round: still populated.
-                let _ = write(&group.join("cgroup.kill"), "1");
+                let _ = group.write("cgroup.kill", "1");
             }
             empty = !populated;
         }
         for (controller, group) in &self.legacy {
             if *controller == Controller::Pids {
                 // Who multiplies faster than it is killed, can't any more.
-                let _ = write(&group.join("pids.max"), "0");
+                let _ = group.write("pids.max", "0");
             }
-            for pid in members(group) {
+            for pid in pids(&group.read(PROCS)) {
                 empty = false;
                 // Gone already is as good; and a number that is another's by
                 // now is not in the group.
                 if let Ok(handle) = sys::pidfd_open(pid)
-                    && members(group).contains(&pid)
+                    && pids(&group.read(PROCS)).any(|member| member == pid)
                 {
                     let _ = sys::pidfd_signal(&handle, Signal::KILL);
                 }
@@ -285,45 +348,29 @@ impl Cgroup {
 
     /// Whether the kernel has killed something in it for want of memory.
     pub(crate) fn ran_out_of_memory(&self) -> bool {
-        let unified = self.unified.iter().map(|group| group.join("memory.events"));
+        let unified = self.unified.iter().map(|group| group.read("memory.events"));
         let legacy = self.legacy.iter();
         let legacy = legacy.filter(|(controller, _)| *controller == Controller::Memory);
-        let legacy = legacy.map(|(_, group)| group.join("memory.oom_control"));
-        unified.chain(legacy).any(|file| {
-            let text = fs::read_to_string(file).unwrap_or_default();
+        let legacy = legacy.map(|(_, group)| group.read("memory.oom_control"));
+        unified.chain(legacy).any(|text| {
             let kills = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
             kills.is_some_and(|kills| kills.trim() != "0")
         })
     }
 }
 
-/// Who is in a group of version 1, as far as we can see them.
-fn members(group: &Path) -> Vec<i32> {
-    let procs = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
-    let pids = procs.lines().filter_map(|line| line.parse().ok());
+/// The processes of a group; also the file by which one joins it.
+const PROCS: &str = "cgroup.procs";
+
+/// Those of a list, as far as we can see them.
+fn pids(list: &str) -> impl Iterator<Item = i32> {
+    let pids = list.lines().filter_map(|line| line.parse().ok());
     // Zero is one that our own namespace does not number.
-    pids.filter(|pid| *pid > 0).collect()
+    pids.filter(|pid| *pid > 0)
 }
 
 fn group_name(service: &ServiceName) -> String {
     format!("service.{service}")
-}
-
-fn open_procs(group: &Path) -> Result<OwnedFd, CgroupError> {
-    let path = group.join("cgroup.procs");
-    let file = File::options().write(true).open(&path);
-    file.map(OwnedFd::from).map_err(|error| CgroupError::Open {
-        errno: errno(&error),
-        path,
-    })
-}
-
-fn write(path: &Path, value: &str) -> Result<(), CgroupError> {
-    fs::write(path, value).map_err(|error| CgroupError::Write {
-        path: path.to_owned(),
-        value: value.to_owned(),
-        errno: errno(&error),
-    })
 }
 
 fn errno(error: &std::io::Error) -> Errno {

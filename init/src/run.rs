@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use holdall_protocol::control::{CONTROL_FD_NAME, LOG_FD_NAME, SOCKET_NAME};
+use holdall_protocol::control::{CGROUP_FD_NAME, CONTROL_FD_NAME, LOG_FD_NAME, SOCKET_NAME};
 use holdall_supervise::{Supervisor, Timestamp};
 use nix::errno::Errno;
 use nix::sys::prctl;
@@ -209,7 +209,7 @@ fn boot(options: &Options<'_>) -> Result<Pid1, BootError> {
         engine: Engine::default(),
         control,
         marks,
-        cgroups: Cgroups::find(is_pid1),
+        cgroups: Cgroups::find(is_pid1, received.cgroups),
         child_env: child_env(&env),
         env,
         null,
@@ -260,6 +260,8 @@ struct Received {
     control: Vec<OwnedFd>,
     /// Where the log goes.
     log: Option<OwnedFd>,
+    /// Groups to divide.
+    cgroups: Vec<(String, OwnedFd)>,
     /// What may be for services.
     others: Vec<(String, OwnedFd)>,
 }
@@ -270,6 +272,8 @@ fn sort(handed: Vec<(String, OwnedFd)>) -> Received {
         match name.as_str() {
             CONTROL_FD_NAME => received.control.push(fd),
             LOG_FD_NAME => received.log = Some(fd),
+            // One of a later holdall, too: it is for no service.
+            cgroup if cgroup.starts_with(CGROUP_FD_NAME) => received.cgroups.push((name, fd)),
             _ => received.others.push((name, fd)),
         }
     }

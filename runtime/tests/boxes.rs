@@ -8,6 +8,8 @@
     reason = "a test without cargo's own harness isn't known to clippy as one"
 )]
 
+#[path = "boxes/cgroups.rs"]
+mod cgroups;
 #[path = "boxes/exec.rs"]
 mod exec;
 #[path = "boxes/fsck.rs"]
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         ports::tests(),
         exec::tests(),
         init::tests(),
+        cgroups::tests(),
         fsck::tests(),
     ];
     let trials = groups

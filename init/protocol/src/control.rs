@@ -26,6 +26,25 @@ pub const CONTROL_FD_NAME: &str = "holdall-control";
 /// line. With it, nothing of the services goes to init's own stdout.
 pub const LOG_FD_NAME: &str = "holdall-log";
 
+/// The name, in LISTEN_FDNAMES, of a cgroup that the runtime hands to init to
+/// divide among the services: that of version 2, or that of version 1 which has
+/// this controller. Each is the root of a detached mount, so that nothing above
+/// it can be reached.
+#[must_use]
+pub fn cgroup_fd_name(controller: Option<&str>) -> String {
+    match controller {
+        Some(controller) => format!("{CGROUP_FD_NAME}-{controller}"),
+        None => CGROUP_FD_NAME.to_owned(),
+    }
+}
+
+/// What the names of handed cgroups begin with.
+pub const CGROUP_FD_NAME: &str = "holdall-cgroup";
+
+/// The label of an image with the controllers (`cpu`, `memory`, `pids`) that the
+/// `limits` of its services need, separated by commas.
+pub const LIMITS_LABEL: &str = "io.holdall.limits";
+
 /// The socket's file name below the run directory.
 pub const SOCKET_NAME: &str = "control.sock";
 

@@ -1,12 +1,16 @@
 //! The folder of one init among the groups, and those that inits which were
 //! killed have left.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::rc::Rc;
 
 use nix::errno::Errno;
 
+use super::dir::{Dir, Group};
 use super::{CgroupError, errno};
 
 /// What the folders of all inits begin with.
@@ -19,9 +23,16 @@ const ATTEMPTS: u64 = 8;
 /// A folder that is this init's as long as it is open.
 #[derive(Debug)]
 pub(super) struct Folder {
-    pub(super) path: PathBuf,
-    /// The lock goes with the process, however it ends.
-    _lock: File,
+    /// The group of init.
+    pub(super) parent: Rc<Dir>,
+    /// The folder, which is locked: the lock goes with the process, however it
+    /// ends.
+    dir: Rc<Dir>,
+    /// Its name in the group of init; none where that was handed over and is
+    /// the folder itself.
+    name: Option<String>,
+    /// The groups in it.
+    made: BTreeSet<String>,
 }
 
 impl Folder {
@@ -31,7 +42,8 @@ impl Folder {
         let salt = crate::clock::wall_micros() ^ (u64::from(std::process::id()) << 40);
         let mut failed = Errno::EEXIST;
         for attempt in 0..ATTEMPTS {
-            let path = parent.join(format!("{PREFIX}{:x}", salt.wrapping_add(attempt)));
+            let name = format!("{PREFIX}{:x}", salt.wrapping_add(attempt));
+            let path = parent.join(&name);
             match fs::create_dir(&path) {
                 Ok(()) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
@@ -40,8 +52,19 @@ impl Folder {
                     return Err(CgroupError::Make { path, errno });
                 }
             }
-            match lock(&path) {
-                Ok(lock) => return Ok(Self { path, _lock: lock }),
+            let opened = lock(&path).and_then(|dir| {
+                let above = File::open(parent).map_err(|error| errno(&error))?;
+                Ok((dir, above))
+            });
+            match opened {
+                Ok((dir, above)) => {
+                    return Ok(Self {
+                        parent: Rc::new(Dir::new(above.into(), parent)),
+                        dir: Rc::new(Dir::new(dir.into(), path)),
+                        name: Some(name),
+                        made: BTreeSet::new(),
+                    });
+                }
                 Err(errno) => failed = errno,
             }
         }
@@ -49,31 +72,72 @@ impl Folder {
         Err(CgroupError::Make { path, errno })
     }
 
+    /// A group that was made for this init alone, and goes with its box.
+    pub(super) fn handed(fd: OwnedFd, name: &Path) -> Self {
+        let dir = Rc::new(Dir::new(fd, name));
+        Self {
+            parent: Rc::clone(&dir),
+            dir,
+            name: None,
+            made: BTreeSet::new(),
+        }
+    }
+
     /// A new group in it, in place of one of that name that nobody is in any
     /// more: with its own counts, and no limit.
-    pub(super) fn group(&self, name: &str) -> Result<PathBuf, CgroupError> {
-        let path = self.path.join(name);
-        let _ = fs::remove_dir(&path);
-        match fs::create_dir(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-                let errno = errno(&error);
-                Err(CgroupError::Make { path, errno })
-            }
-            Ok(()) | Err(_) => Ok(path),
+    pub(super) fn group(&mut self, name: &str) -> Result<Group, CgroupError> {
+        if !self.dir.make(name)? {
+            self.dir.remove(name);
+            self.dir.make(name)?;
+        }
+        self.made.insert(name.to_owned());
+        Ok(Group {
+            folder: Rc::clone(&self.dir),
+            name: name.to_owned(),
+        })
+    }
+
+    /// Whether it is the group of init itself.
+    pub(super) fn is_handed(&self) -> bool {
+        self.name.is_none()
+    }
+
+    /// Lets a controller of version 2 act in the groups in it.
+    pub(super) fn give(&self, controller: &str) -> Result<(), CgroupError> {
+        let give = format!("+{controller}");
+        if self.name.is_some() {
+            self.parent.write(CONTROL, &give)?;
+        }
+        self.dir.write(CONTROL, &give)
+    }
+
+    /// No longer.
+    pub(super) fn take(&self, controller: &str) {
+        let take = format!("-{controller}");
+        let _ = self.dir.write(CONTROL, &take);
+        if self.name.is_some() {
+            let _ = self.parent.write(CONTROL, &take);
         }
     }
 
     /// Removes the groups in it that nobody is in.
     pub(super) fn remove_groups(&self) {
-        remove_groups(&self.path);
+        for name in &self.made {
+            self.dir.remove(name);
+        }
     }
 
     /// Removes it with its groups, as far as nobody is in them.
     pub(super) fn remove(&self) {
-        remove_groups(&self.path);
-        let _ = fs::remove_dir(&self.path);
+        self.remove_groups();
+        if let Some(name) = &self.name {
+            self.parent.remove(name);
+        }
     }
 }
+
+/// Which controllers act in the groups of a group.
+const CONTROL: &str = "cgroup.subtree_control";
 
 /// Locks a folder, if it is still there and nobody else's.
 fn lock(path: &Path) -> Result<File, Errno> {

@@ -1,9 +1,8 @@
 //! `limits.memory`, `limits.cpu` and `limits.pids` as the kernel's files want
 //! them.
 
-use std::path::Path;
-
-use super::{CgroupError, Limits, write};
+use super::dir::Group;
+use super::{CgroupError, Limits};
 
 /// What holds a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,9 +50,9 @@ pub(super) fn of(limits: &Limits) -> Vec<Limit> {
 
 impl Limit {
     /// Holds it in a group.
-    pub(super) fn hold(&self, group: &Path, unified: bool) -> Result<(), CgroupError> {
+    pub(super) fn hold(&self, group: &Group, unified: bool) -> Result<(), CgroupError> {
         for (file, value, needed) in self.files(unified) {
-            let written = write(&group.join(file), &value);
+            let written = group.write(file, &value);
             if needed {
                 written?;
             }

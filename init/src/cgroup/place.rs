@@ -1,6 +1,5 @@
 //! Where init is in the cgroup hierarchies, as /proc tells it.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The group that init is in, in one hierarchy.
@@ -29,19 +28,6 @@ impl Place {
         locate(own, mountinfo, |kind, options| {
             kind == "cgroup" && has(options)
         })
-    }
-
-    /// The controllers that are there for groups below, of version 2.
-    pub(super) fn controllers(&self) -> Vec<String> {
-        let list = fs::read_to_string(self.path.join("cgroup.controllers"));
-        let list = list.unwrap_or_default();
-        list.split_whitespace().map(str::to_owned).collect()
-    }
-
-    /// Whether it is the root of the whole system, which may have processes
-    /// beside groups.
-    pub(super) fn is_root(&self) -> bool {
-        !self.path.join("cgroup.type").exists()
     }
 }
 

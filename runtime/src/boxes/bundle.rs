@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use holdall_image::tree::Tree;
 use holdall_protocol::account::{Account, MAX_FILE, find_user};
-use holdall_protocol::control::{CONTROL_FD_NAME, LOG_FD_NAME};
+use holdall_protocol::control::{CONTROL_FD_NAME, LIMITS_LABEL, LOG_FD_NAME};
 
 use super::error::BoxError;
 use super::folder::RunDir;
@@ -88,6 +88,13 @@ fn spec(
             .iter()
             .map(|mount| bind(&source(&mount.source), &mount.target, mount.read_only)),
     );
+    if record.has_init {
+        // An image that doesn't say what its services need may need anything.
+        let label = record.labels.get(LIMITS_LABEL).map(String::as_str);
+        let wanted = label.unwrap_or("cpu,memory,pids").to_owned();
+        spec.annotations
+            .insert(defaults::HAND_OVER_CGROUPS.to_owned(), wanted);
+    }
     let linux = spec.linux.get_or_insert_default();
     linux.cgroups_path = Some(format!("/holdall/{}", record.id));
     if record.network == Network::Host {

@@ -135,10 +135,8 @@ impl Boxes {
                 }
                 Ok(true)
             }
-            // Only an empty one goes.
-            Fault::Cgroup { path, .. } => gone_is_fine(fs::remove_dir(path))
-                .map(|()| true)
-                .map_err(BoxError::file("remove", path)),
+            // Only an empty one goes, with empty ones below it.
+            Fault::Cgroup { path, .. } => remove_empty(path).map(|()| true),
             Fault::Record { .. }
             | Fault::Life { .. }
             | Fault::Image { .. }
@@ -246,6 +244,17 @@ fn is_populated(cgroup: &Path) -> Result<bool, BoxError> {
         }
     }
     Ok(false)
+}
+
+/// Removes a cgroup of which nobody is in any part.
+fn remove_empty(cgroup: &Path) -> Result<(), BoxError> {
+    for name in names(cgroup)? {
+        let below = cgroup.join(name);
+        if below.is_dir() {
+            remove_empty(&below)?;
+        }
+    }
+    gone_is_fine(fs::remove_dir(cgroup)).map_err(BoxError::file("remove", cgroup))
 }
 
 /// The mount points of the host, and whether a hierarchy of cgroups lies

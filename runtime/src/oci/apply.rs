@@ -289,8 +289,18 @@ impl Child<'_> {
         let path = self.program.take().ok_or(StepFailure::NotPrepared)?;
         let call = program::Call::new(&path, process)?;
         sys::reset_signals()?;
-        let floor = 3 + self.preserve;
+        let first = 3 + self.preserve;
+        let handed = std::mem::take(&mut self.prepared.handed);
+        let floor = first + i32::try_from(handed.len()).map_err(|_| Errno::EMFILE)?;
+        let lifted: nix::Result<Vec<OwnedFd>> = handed
+            .iter()
+            .map(|(_, cgroup)| sys::dup_from(cgroup.as_fd(), floor + 1))
+            .collect();
+        let lifted = lifted?;
         self.channel.move_to(floor)?;
+        for (number, cgroup) in (first..).zip(&lifted) {
+            sys::dup_to(cgroup.as_fd(), number)?;
+        }
         sys::close_from(floor + 1)?;
         Err(call.execute().into())
     }

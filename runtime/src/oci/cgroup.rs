@@ -19,9 +19,11 @@ use super::spec::{DeviceRule, Resources};
 use crate::sys;
 
 mod devices;
+mod handed;
 mod layout;
 mod limits;
 mod tree;
+pub(crate) use handed::{Wanted, announce};
 pub(crate) use layout::Layout;
 
 /// Why a cgroup can't be made, joined or removed.
@@ -66,6 +68,10 @@ pub(crate) struct Membership {
     pub(crate) v2: Option<PathBuf>,
     /// In hierarchies of version 1: mount point's name, other names, path.
     pub(crate) v1: Vec<V1Member>,
+    /// The first process gets a child of each to divide further; in version 2
+    /// all processes live in it.
+    #[serde(default)]
+    pub(crate) divided: bool,
 }
 
 /// One cgroup of version 1.
@@ -85,6 +91,7 @@ pub(crate) fn plan(
     layout: &Layout,
     wanted: &str,
     resources: Option<&Resources>,
+    handed: Option<&Wanted>,
 ) -> Result<Membership, CgroupError> {
     let relative = check_path(wanted)?;
     let limits = limits::of(resources);
@@ -92,6 +99,7 @@ pub(crate) fn plan(
     if !device_rules(resources).is_empty() && layout.v1_of("devices").is_some() {
         controllers.push("devices");
     }
+    controllers.extend(handed.iter().flat_map(|handed| handed.in_v1(layout)));
     if layout.v2.is_none() {
         // The only way to stop everything at once.
         controllers.push("freezer");
@@ -108,6 +116,7 @@ pub(crate) fn plan(
     Ok(Membership {
         v2: layout.v2.as_ref().map(|v2| v2.mount.join(&relative)),
         v1: v1.collect(),
+        divided: handed.is_some(),
     })
 }
 
@@ -117,8 +126,10 @@ pub(crate) fn make(
     layout: &Layout,
     planned: &Membership,
     resources: Option<&Resources>,
+    handed: Option<&Wanted>,
     made: &mut Membership,
 ) -> Result<(), CgroupError> {
+    made.divided = planned.divided;
     for member in &planned.v1 {
         make_dir(&member.path)?;
         made.v1.push(member.clone());
@@ -144,7 +155,8 @@ pub(crate) fn make(
     if !rules.is_empty() {
         devices::restrict(rules, made)?;
     }
-    Ok(())
+    // Last: what is below them is limited from the beginning.
+    handed.map_or(Ok(()), |handed| handed::make(layout, made, handed))
 }
 
 fn device_rules(resources: Option<&Resources>) -> &[DeviceRule] {
@@ -179,14 +191,11 @@ fn make_dir(path: &Path) -> Result<(), CgroupError> {
 impl Membership {
     /// The version 2 directory, for a clone into it.
     pub(crate) fn open_v2(&self) -> Result<Option<OwnedFd>, CgroupError> {
-        self.v2
-            .as_ref()
-            .map(|path| {
-                fs::File::open(path)
-                    .map(OwnedFd::from)
-                    .map_err(failed("open", path))
-            })
-            .transpose()
+        let open = |path: PathBuf| {
+            let file = fs::File::open(&path);
+            file.map(OwnedFd::from).map_err(failed("open", &path))
+        };
+        self.home().map(open).transpose()
     }
 
     /// The version 1 files through which a process joins by itself.
@@ -206,7 +215,7 @@ impl Membership {
     /// Puts a process into the version 2 cgroup; for a kernel that can't
     /// clone into one.
     pub(crate) fn join_v2(&self, pid: Pid) -> Result<(), CgroupError> {
-        self.v2.as_ref().map_or(Ok(()), |path| join(path, pid))
+        self.home().map_or(Ok(()), |path| join(&path, pid))
     }
 
     /// Whether a process is in the version 2 cgroup or below it, or there is
@@ -246,14 +255,14 @@ impl Membership {
                     .collect(),
             })
             .collect();
-        if let Some(path) = &self.v2 {
+        if let Some(source) = self.home() {
             let name = if alone {
                 String::new()
             } else {
                 "unified".to_owned()
             };
             mounts.push(CgroupMount {
-                source: path.clone(),
+                source,
                 name,
                 aliases: Vec::new(),
             });
@@ -314,12 +323,12 @@ impl Membership {
             .v2
             .iter()
             .chain(self.v1.iter().map(|member| &member.path));
-        let busy = |path: &PathBuf| match fs::remove_dir(path) {
-            Err(error) => error.kind() != ErrorKind::NotFound,
-            Ok(()) => false,
-        };
         // All of them are tried, whatever the first one says.
-        if paths.filter(|path| busy(path)).count() > 0 {
+        if paths
+            .filter(|path| tree::remove_idle(path).is_err())
+            .count()
+            > 0
+        {
             self.signal(libc::SIGKILL);
             self.remove()?;
         }

@@ -12,7 +12,7 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{Pid, mkfifo};
 
 use super::apply::StartBy;
-use super::cgroup::{self, Layout, Membership};
+use super::cgroup::{self, Layout, Membership, Wanted};
 use super::channel::{Channel, ChannelError, Message};
 use super::config::Config;
 use super::console;
@@ -139,6 +139,7 @@ fn build(request: &mut Request, made: &mut Made, reports: &Reporter) -> Result<P
         .linux
         .as_ref()
         .and_then(|linux| linux.resources.as_ref());
+    let handed = Wanted::of(spec).filter(|_| request.cgroups);
     let mut cgroups = None;
     if request.cgroups {
         let wanted = spec.linux.as_ref();
@@ -147,7 +148,7 @@ fn build(request: &mut Request, made: &mut Made, reports: &Reporter) -> Result<P
             .filter(|path| !path.is_empty())
             .unwrap_or_else(|| format!("holdall-{}", request.id));
         let layout = Layout::detect()?;
-        let planned = cgroup::plan(&layout, &wanted, resources)?;
+        let planned = cgroup::plan(&layout, &wanted, resources, handed.as_ref())?;
         cgroups = Some((layout, planned));
     }
     let mut record = Record {
@@ -175,8 +176,14 @@ fn build(request: &mut Request, made: &mut Made, reports: &Reporter) -> Result<P
         }
     }
     if let Some((layout, planned)) = &cgroups {
-        cgroup::make(layout, planned, resources, &mut made.cgroup)?;
+        let handed = handed.as_ref();
+        cgroup::make(layout, planned, resources, handed, &mut made.cgroup)?;
     }
+    let handed = made.cgroup.open_handed(handed.as_ref());
+    if let Some(process) = &mut request.config.spec.process {
+        cgroup::announce(process, request.preserve, &handed);
+    }
+    let spec = &request.config.spec;
     let around = Surroundings {
         cgroups: made.cgroup.mounts(),
         can_mknod: !spec.creates(NamespaceType::User),
@@ -189,6 +196,7 @@ fn build(request: &mut Request, made: &mut Made, reports: &Reporter) -> Result<P
     let root = prepare::root(request.rootfs.take(), &root_path)?;
     let mut prepared = prepare::prepare(&plan, root, &request.bundle)?;
     prepared.tasks = made.cgroup.open_v1()?;
+    prepared.handed = handed;
     let filter = compile_filter(spec)?;
     let state = State {
         oci_version: record.oci_version.clone(),

@@ -11,6 +11,15 @@ use super::spec::{
 /// can't be had is lowered and said once, where a user's own is an error.
 pub const CLAMP_LIMITS: &str = "org.holdall.limits.clamp";
 
+/// Asks for cgroups that the first process may divide among its children: the
+/// controllers that are wanted, separated by commas. Nothing of a controller
+/// that isn't there is handed over, and without any there is still the cgroup
+/// of version 2, to end processes by.
+///
+/// They are announced as LISTEN_FDS does it, behind the descriptors that the
+/// caller of the runtime passes on.
+pub const HAND_OVER_CGROUPS: &str = "org.holdall.cgroup.hand-over";
+
 /// Docker's capability set.
 pub const CAPABILITIES: [&str; 14] = [
     "CAP_AUDIT_WRITE",

@@ -74,6 +74,8 @@ pub(crate) struct Prepared {
     pub(crate) namespaces: BTreeMap<NamespaceType, OwnedFd>,
     /// Files through which the child joins cgroups of version 1.
     pub(crate) tasks: Vec<OwnedFd>,
+    /// Cgroups for the program to divide, with their names.
+    pub(crate) handed: Vec<(String, OwnedFd)>,
     /// A running container's first process, and which of its namespaces to
     /// join.
     pub(crate) running: Option<(OwnedFd, u64)>,
@@ -96,6 +98,7 @@ impl Prepared {
             devices: BTreeMap::new(),
             namespaces: BTreeMap::new(),
             tasks: Vec::new(),
+            handed: Vec::new(),
             running: None,
         }
     }

@@ -63,12 +63,22 @@ fn init() -> PathBuf {
 }
 
 fn shop(world: &World, command: &[&str]) -> CreateOptions {
+    with_services(world, MANIFEST, RunConfig::default(), command)
+}
+
+/// A box with the services of a manifest.
+pub(crate) fn with_services(
+    world: &World,
+    manifest: &str,
+    config: RunConfig,
+    command: &[&str],
+) -> CreateOptions {
     let init = init();
     let config = RunConfig {
         entrypoint: ["/init", "run", "--"].map(str::to_owned).to_vec(),
-        ..RunConfig::default()
+        ..config
     };
-    let files = [("/etc/holdall.toml", MANIFEST)];
+    let files = [("/etc/holdall.toml", manifest)];
     let image = world.image(Content {
         files: &files,
         config,
@@ -77,7 +87,7 @@ fn shop(world: &World, command: &[&str]) -> CreateOptions {
     options(image, command)
 }
 
-fn ready(world: &World, id: &holdall_runtime::boxes::BoxId) {
+pub(crate) fn ready(world: &World, id: &holdall_runtime::boxes::BoxId) {
     eventually("the services to be ready", || {
         world
             .boxes

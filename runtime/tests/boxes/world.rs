@@ -311,7 +311,7 @@ fn entries(dir: &Path) -> Vec<String> {
 }
 
 /// Cgroups of that name in any hierarchy.
-fn cgroups(id: &str) -> Vec<String> {
+pub(crate) fn cgroups(id: &str) -> Vec<String> {
     let tops = fs::read_dir("/sys/fs/cgroup").expect("cgroups");
     let mut roots: Vec<PathBuf> = tops.filter_map(|top| Some(top.ok()?.path())).collect();
     roots.push("/sys/fs/cgroup".into());
