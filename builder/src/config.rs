@@ -228,6 +228,8 @@ pub(crate) fn rfc3339(epoch: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use holdall_protocol::manifest::Reader;
+
     use super::*;
 
     #[test]
@@ -242,6 +244,15 @@ mod tests {
         ] {
             assert_eq!(rfc3339(epoch), text);
         }
+    }
+
+    #[test]
+    fn a_controller_is_needed_where_any_profile_limits_by_it() {
+        let text = "[service.a]\ncommand = \"a\"\nlimits = { pids = 5, nofile = 10 }\n\
+                    [profile.small]\nservice.a.limits = { memory = \"8M\" }\n";
+        let manifest = Manifest::from_toml(text, Reader::Builder).expect("well-formed");
+        assert_eq!(controllers(&manifest), ["memory", "pids"]);
+        assert!(controllers(&Manifest::default()).is_empty());
     }
 
     #[test]

@@ -118,8 +118,9 @@ fn prepare() {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => panic!("{path}: {error}"),
             _ => {}
         }
-        let none: Option<&str> = None;
-        mount(Some(kind), path, Some(kind), MsFlags::empty(), none)
+        // As systemd mounts it, with the kernel's bounds around namespaces.
+        let options = (kind == "cgroup2").then_some("nsdelegate");
+        mount(Some(kind), path, Some(kind), MsFlags::empty(), options)
             .unwrap_or_else(|errno| panic!("{path}: {errno}"));
     }
     let _nothing = printed(Command::new("ip").args(["link", "set", "lo", "up"]));

@@ -93,6 +93,7 @@ fn scratch() {
         ("org.opencontainers.image.title", "tiny"),
         ("io.holdall.services", "a"),
         ("io.holdall.grace", "9"),
+        ("io.holdall.limits", ""),
         ("org.example.team", "shop"),
     ] {
         assert_eq!(run.labels.get(label).map(String::as_str), Some(value));

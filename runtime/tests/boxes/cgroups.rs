@@ -46,7 +46,7 @@ fn services(world: &World, manifest: &str) -> CreateOptions {
 
 /// The box's own cgroup in the hierarchy that has a controller; in that of
 /// version 2 for none.
-fn of_box(id: &BoxId, controller: Option<&str>) -> PathBuf {
+pub(crate) fn of_box(id: &BoxId, controller: Option<&str>) -> PathBuf {
     let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mounts");
     let point = |wanted: &dyn Fn(&str, &str) -> bool| {
         let line = mounts.lines().find(|line| {

@@ -7,6 +7,7 @@ use holdall_protocol::Millis;
 use holdall_runtime::boxes::Record;
 use holdall_runtime::boxes::fsck::Report;
 
+use crate::cgroups::of_box;
 use crate::loss::{kill_both, vanish};
 use crate::tests;
 use crate::world::{World, eventually};
@@ -18,6 +19,7 @@ tests![
     a_running_box_without_a_monitor_is_named_and_repaired,
     a_box_that_vanished_with_its_monitor_is_named_and_repaired,
     what_is_left_of_a_run_is_named_and_repaired,
+    a_cgroup_of_a_stopped_box_is_named_and_goes_with_those_below_it,
     a_box_that_was_to_go_with_its_end_is_named_and_repaired,
     an_empty_cgroup_of_nobody_is_shown_and_is_no_fault,
     what_a_killed_create_left_is_counted_and_swept,
@@ -201,6 +203,16 @@ fn what_is_left_of_a_run_is_named_and_repaired() {
     let mounted = fault(&world);
     mount("umount", &[]);
     assert!(mounted.starts_with("mount: "), "{mounted}");
+}
+
+fn a_cgroup_of_a_stopped_box_is_named_and_goes_with_those_below_it() {
+    let world = World::new();
+    let record = stopped(&world);
+    let left = of_box(&record.id, None);
+    fs::create_dir_all(left.join("services/service.app")).expect("made");
+    assert!(fault(&world).starts_with("cgroup: "));
+    repair(&world);
+    assert!(!left.exists());
 }
 
 fn a_box_that_was_to_go_with_its_end_is_named_and_repaired() {

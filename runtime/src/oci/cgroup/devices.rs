@@ -239,6 +239,7 @@ mod tests {
         let membership = Membership {
             v2: Some(path.clone()),
             v1: Vec::new(),
+            ..Membership::default()
         };
         fs::create_dir(&path).unwrap();
         let done = restrict(rules, &membership);
