@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
+use std::fs;
 use std::os::fd::{OwnedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 
 use holdall_protocol::account::Account;
 use holdall_protocol::manifest::{self, Bounds, Service};
@@ -74,7 +76,7 @@ impl Launch {
         }
         let words = argv.iter().map(|word| word.as_bytes().to_vec()).collect();
         let mut launch = Self::program(words, &env, !names.is_empty())?;
-        launch.dir = Some(string(service.dir.as_bytes())?);
+        launch.dir = folder(&service.dir, account.is_some())?;
         launch.set_account(account);
         launch.add_groups(&service.groups)?;
         launch.umask = Some(service.umask);
@@ -194,6 +196,18 @@ pub(crate) fn environment(
         env.set("HOLDALL_INSTANCE", number.to_string());
     }
     Ok(env)
+}
+
+/// The folder to enter. None where init is in it: who becomes another user may
+/// not be let into it, and needs not be, as it is there already. (The folder
+/// of init is that of a program of a supervisord.conf which names none.)
+fn folder(dir: &str, becomes_another: bool) -> Result<Option<CString>, SpawnError> {
+    let place = |path| fs::metadata(path).map(|found| (found.dev(), found.ino()));
+    let there = || place(dir).ok().zip(place(".").ok());
+    if becomes_another && there().is_some_and(|(wanted, own)| wanted == own) {
+        return Ok(None);
+    }
+    string(dir.as_bytes()).map(Some)
 }
 
 /// Limits as setrlimit(2) wants them.

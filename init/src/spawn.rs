@@ -326,7 +326,7 @@ fn missing_interpreter(path: &str, launch: &Launch) -> Option<String> {
     let dir = launch
         .dir
         .as_ref()
-        .map_or("/".into(), |dir| dir.to_string_lossy());
+        .map_or(".".into(), |dir| dir.to_string_lossy());
     let path = std::path::Path::new(dir.as_ref()).join(path);
     if !fs::metadata(&path).is_ok_and(|found| found.is_file()) {
         return None;

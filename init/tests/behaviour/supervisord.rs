@@ -388,6 +388,23 @@ fn a_wrong_file_is_refused_with_its_lines() {
 }
 
 #[test]
+fn a_program_of_another_user_runs_where_that_user_may_not_enter_the_folder_of_init() {
+    let config = "[supervisord]\n[program:one]\nuser = nobody\n\
+        command = sh -c 'id -u; exec sleep 1000'\n[program:two]\nuser = nobody\n\
+        directory = /\ncommand = sh -c 'pwd; exec sleep 1000'\n";
+    let setup = Setup::without_config();
+    let path = setup.path("s.conf");
+    fs::write(&path, config).expect("write");
+    let mut init = setup
+        .args(&["--supervisord", &path])
+        .at_its_folder()
+        .start();
+    init.wait_for("one  | 65534");
+    init.wait_for("two  | /\n");
+    assert_eq!(init.stop(), Some(0));
+}
+
+#[test]
 fn a_reload_reads_the_file_again() {
     let setup = Setup::without_config();
     let path = setup.path("s.conf");

@@ -103,6 +103,14 @@ impl Setup {
         self
     }
 
+    /// In a folder that only its owner may enter.
+    pub(crate) fn at_its_folder(mut self) -> Self {
+        let own = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        fs::set_permissions(self.dir.path(), own).expect("chmod");
+        self.command.current_dir(self.dir.path());
+        self
+    }
+
     pub(crate) fn stdout(mut self, stdout: Stdio) -> Self {
         self.command.stdout(stdout);
         self
