@@ -346,16 +346,17 @@ impl Cgroup {
         empty
     }
 
-    /// Whether the kernel has killed something in it for want of memory.
-    pub(crate) fn ran_out_of_memory(&self) -> bool {
+    /// How many in it the kernel has killed for want of memory.
+    pub(crate) fn oom_kills(&self) -> u64 {
         let unified = self.unified.iter().map(|group| group.read("memory.events"));
         let legacy = self.legacy.iter();
         let legacy = legacy.filter(|(controller, _)| *controller == Controller::Memory);
         let legacy = legacy.map(|(_, group)| group.read("memory.oom_control"));
-        unified.chain(legacy).any(|text| {
+        let kills = |text: String| {
             let kills = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
-            kills.is_some_and(|kills| kills.trim() != "0")
-        })
+            kills.and_then(|kills| kills.trim().parse::<u64>().ok())
+        };
+        unified.chain(legacy).filter_map(kills).sum()
     }
 }
 

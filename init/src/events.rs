@@ -34,6 +34,7 @@ struct Kept {
     to: Reported,
     reason: Option<Box<str>>,
     exit: Option<Exit>,
+    out_of_memory: bool,
 }
 
 /// The newest events. Each has a number, which only grows.
@@ -58,6 +59,7 @@ impl Events {
             to,
             reason,
             exit,
+            out_of_memory,
         } = changed;
         let reason = reason.map(|mut reason| {
             reason.truncate(reason.floor_char_boundary(MAX_REASON));
@@ -70,6 +72,7 @@ impl Events {
             to,
             reason,
             exit,
+            out_of_memory,
         });
     }
 
@@ -220,6 +223,7 @@ fn record(number: u64, kept: &Kept, name: &ServiceName) -> EventRecord {
         to: kept.to,
         reason: kept.reason.as_deref().map(str::to_owned),
         exit: kept.exit,
+        out_of_memory: kept.out_of_memory,
     }
 }
 
@@ -234,6 +238,7 @@ mod tests {
             to: Reported::Starting,
             reason: Some(reason.to_owned()),
             exit: None,
+            out_of_memory: false,
         }
     }
 

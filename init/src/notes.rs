@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use holdall_protocol::control::{HealthState, ServiceStatus, Status};
-use holdall_protocol::{Millis, ServiceName};
+use holdall_protocol::control::{Exit, HealthState, ServiceStatus, Status};
+use holdall_protocol::{Millis, ServiceName, Signal};
 use holdall_supervise::{Because, Note, ServiceId};
 
 /// Whom a note is about, and its line.
@@ -131,7 +131,16 @@ pub(crate) fn why(service: &ServiceStatus) -> Vec<String> {
         lines.push(format!("it starts in {}", span(next)));
     }
     if let Some(exit) = service.last_exit {
-        lines.push(format!("it ended last with {exit}"));
+        let why = match (service.out_of_memory, exit) {
+            (false, _) => "",
+            (true, Exit::Signal(Signal::KILL)) => {
+                ": the kernel killed it for want of memory (`limits.memory`)"
+            }
+            (true, Exit::Signal(_) | Exit::Code(_)) => {
+                ": the kernel had killed a process of it for want of memory (`limits.memory`)"
+            }
+        };
+        lines.push(format!("it ended last with {exit}{why}"));
     }
     if let Some(words) = &service.status {
         lines.push(format!("it says: {words}"));
@@ -141,6 +150,13 @@ pub(crate) fn why(service: &ServiceStatus) -> Vec<String> {
     // What its probe printed.
     lines.extend(words.map(|line| format!("  {line}")));
     lines.push(format!("it was started again {} times", service.restarts));
+    match service.counts.oom_kills {
+        0 => {}
+        1 => lines.push("the kernel killed 1 process of it for want of memory so far".to_owned()),
+        count => lines.push(format!(
+            "the kernel killed {count} processes of it for want of memory so far"
+        )),
+    }
     match service.log_dropped {
         0 => {}
         1 => lines.push("1 line of its log did not arrive".to_owned()),
@@ -187,7 +203,7 @@ pub(crate) fn table(status: &Status) -> Vec<String> {
             service.pid.map_or_else(dash, |pid| pid.to_string()),
             service.restarts.to_string(),
             service.pid.map_or_else(dash, |_| span(service.since)),
-            service.last_exit.map_or_else(dash, |exit| exit.to_string()),
+            service.last_end().unwrap_or_else(dash),
             service.status.clone().unwrap_or_default(),
         ]);
     }
@@ -211,8 +227,7 @@ pub(crate) fn table(status: &Status) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use holdall_protocol::Signal;
-    use holdall_protocol::control::{Exit, ServiceStatus, State};
+    use holdall_protocol::control::{Counts, State};
 
     #[test]
     fn spans_are_said_as_people_say_them() {
@@ -234,11 +249,13 @@ mod tests {
             since: Millis(3_000),
             restarts: 2,
             last_exit: Some(Exit::Signal(Signal::KILL)),
+            out_of_memory: pid.is_none(),
             next_start: Some(Millis(1500)).filter(|_| pid.is_none()),
             message: None,
             status: None,
             waits_for: Vec::new(),
             log_dropped: 0,
+            counts: Counts::default(),
         };
         let services = vec![
             service("redis", State::Ready, Some(12)),
@@ -256,7 +273,7 @@ mod tests {
             [
                 "SERVICE   STATE             HEALTH    PID   RESTARTS   UPTIME   LAST EXIT",
                 "redis     ready             healthy   12    2          3.0 s    SIGKILL",
-                "web       backoff (1.5 s)   -         -     2          -        SIGKILL",
+                "web       backoff (1.5 s)   -         -     2          -        SIGKILL, out of memory",
             ]
         );
     }

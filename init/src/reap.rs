@@ -74,17 +74,19 @@ impl Pid1 {
         }
     }
 
-    /// A service that ended: a KILL by the kernel's own hand is told from any
-    /// other.
-    fn say_if_out_of_memory(&mut self, id: ServiceId) {
+    /// A service has ended: how many of it the kernel killed by its own hand,
+    /// which is told from any other KILL.
+    fn oom_kills(&mut self, id: ServiceId) -> u64 {
         let instance = self.instance(id);
         let cgroup = instance.and_then(|instance| instance.cgroup.as_ref());
-        if cgroup.is_some_and(Cgroup::ran_out_of_memory) {
+        let kills = cgroup.map_or(0, Cgroup::oom_kills);
+        if kills > 0 {
             self.log.about(
                 id,
                 "out of memory: the kernel has killed what was above `limits.memory`",
             );
         }
+        kills
     }
 
     /// A child has ended, and is not reaped yet: its number is still its own.
@@ -119,10 +121,15 @@ impl Pid1 {
                 if let Some(reason) = late.as_ref().and_then(spawn::late_failure) {
                     self.log.about(service, &reason);
                 }
-                self.say_if_out_of_memory(service);
+                // What was told of the end of the one that it named includes it.
+                let oom_kills = if told { 0 } else { self.oom_kills(service) };
                 self.kills.leader_reaped(self.now, Target::Service(service));
                 if !told {
-                    self.event(Event::Exited { service, exit });
+                    self.event(Event::Exited {
+                        service,
+                        exit,
+                        oom_kills,
+                    });
                 }
             }
             Some(Role::Foreground) => {
@@ -154,7 +161,12 @@ impl Pid1 {
                     if let Some(instance) = self.instance(service) {
                         (instance.named, instance.end_is_told) = (None, true);
                     }
-                    self.event(Event::Exited { service, exit });
+                    let oom_kills = self.oom_kills(service);
+                    self.event(Event::Exited {
+                        service,
+                        exit,
+                        oom_kills,
+                    });
                 }
             }
         }

@@ -134,10 +134,7 @@ fn services_table(status: &Status) -> Table {
             service.pid.map(|pid| pid.to_string()).unwrap_or_default(),
             service.restarts.to_string(),
             output::span(service.since.0),
-            service
-                .last_exit
-                .map(|exit| exit.to_string())
-                .unwrap_or_default(),
+            service.last_end().unwrap_or_default(),
         ]);
     }
     table

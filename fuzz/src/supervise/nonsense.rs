@@ -27,6 +27,7 @@ fn event(from: &mut Unstructured<'_>) -> Result<Event> {
         3 => Event::Exited {
             service,
             exit: exit(from)?,
+            oom_kills: from.arbitrary()?,
         },
         4 => Event::Cleared { service },
         5 => Event::Probed {

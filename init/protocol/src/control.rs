@@ -15,7 +15,7 @@ use crate::{ServiceName, Signal};
 
 mod status;
 
-pub use status::{Exit, HealthState, ServiceStatus, State, Status};
+pub use status::{Counts, Exit, HealthState, ServiceStatus, State, Status};
 
 /// The name, in LISTEN_FDNAMES, of the listening socket that the runtime hands
 /// to init. Whoever holds its path on the host may do everything.

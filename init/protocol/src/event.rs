@@ -29,6 +29,14 @@ pub struct EventRecord {
     /// How its main process ended, where it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,
+    /// The kernel had killed it, or some process of it, for want of memory by
+    /// then.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub out_of_memory: bool,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 impl std::fmt::Display for EventRecord {
@@ -41,6 +49,7 @@ impl std::fmt::Display for EventRecord {
             to,
             reason,
             exit,
+            out_of_memory,
             ..
         } = self;
         write!(f, "{time} {service} {} → {}", from.word(), to.word())?;
@@ -48,7 +57,7 @@ impl std::fmt::Display for EventRecord {
             write!(f, ": {reason}")?;
         }
         match exit {
-            Some(exit) => write!(f, " ({exit})"),
+            Some(exit) => write!(f, " ({})", exit.with(*out_of_memory)),
             None => Ok(()),
         }
     }

@@ -6,8 +6,8 @@
 )]
 
 use holdall_protocol::control::{
-    ErrorKind, Exec, Exit, HealthKind, HealthState, Hello, Request, Response, ServiceStatus, State,
-    Status, WindowSize,
+    Counts, ErrorKind, Exec, Exit, HealthKind, HealthState, Hello, Request, Response,
+    ServiceStatus, State, Status, WindowSize,
 };
 use holdall_protocol::event::EventRecord;
 use holdall_protocol::log::{LogRecord, Stream};
@@ -113,11 +113,13 @@ fn responses_keep_their_form() {
         since: Millis(1500),
         restarts: 2,
         last_exit: Some(Exit::Signal(Signal::KILL)),
+        out_of_memory: true,
         next_start: Some(Millis::from_secs(4)),
         message: Some("connection refused".into()),
         status: None,
         waits_for: Vec::new(),
         log_dropped: 12,
+        counts: Counts { oom_kills: 1 },
     };
     let status = Status {
         ready: false,
@@ -135,11 +137,13 @@ fn responses_keep_their_form() {
         to: State::Stopping,
         reason: Some("it ended".into()),
         exit: Some(Exit::Code(3)),
+        out_of_memory: true,
     };
     let bare = EventRecord {
         instance: None,
         reason: None,
         exit: None,
+        out_of_memory: false,
         ..event.clone()
     };
     let record = LogRecord {

@@ -56,6 +56,11 @@ const LAST_EXIT: Metric = metric(
     "gauge",
     "How its main process ended last, 128 + n for signal n; of those that did",
 );
+const OOM_KILLS: Metric = metric(
+    "service_oom_kills_total",
+    "counter",
+    "Processes of it that the kernel killed for want of memory, counted when its main process has ended; of those with `limits.memory`",
+);
 const UPTIME: Metric = metric(
     "service_process_uptime_seconds",
     "gauge",
@@ -80,7 +85,7 @@ const LOG_DROPPED: Metric = metric(
 
 /// Every metric, in the order in which they are said.
 #[cfg(test)]
-const ALL: [Metric; 14] = [
+const ALL: [Metric; 15] = [
     BUILD,
     READY,
     LIVE,
@@ -91,6 +96,7 @@ const ALL: [Metric; 14] = [
     HEALTHY,
     RESTARTS,
     LAST_EXIT,
+    OOM_KILLS,
     UPTIME,
     CPU,
     MEMORY,
@@ -178,6 +184,9 @@ pub(crate) fn text(snapshot: &Snapshot, units: Units) -> String {
     text.services(&RESTARTS, services, |_, service| Some(service.restarts));
     text.services(&LAST_EXIT, services, |_, service| {
         service.last_exit.map(Exit::code)
+    });
+    text.services(&OOM_KILLS, services, |_, service| {
+        Some(service.counts.oom_kills)
     });
     let uptime = process::uptime().unwrap_or_default();
     let look = |service: &ServiceStatus| process::look(service.pid?, uptime, units);

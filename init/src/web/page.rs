@@ -146,10 +146,7 @@ fn row(out: &mut String, service: &ServiceStatus) {
         span(service.since),
         service.restarts,
         service.pid.map(|pid| pid.to_string()).unwrap_or_default(),
-        service
-            .last_exit
-            .map(|exit| exit.to_string())
-            .unwrap_or_default(),
+        service.last_end().unwrap_or_default(),
         escaped(&why.join("; ")),
     );
 }
@@ -176,7 +173,7 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
     use holdall_protocol::Millis;
-    use holdall_protocol::control::Status;
+    use holdall_protocol::control::{Counts, Status};
 
     fn snapshot(message: &str) -> Snapshot {
         let service = ServiceStatus {
@@ -187,11 +184,13 @@ mod tests {
             since: Millis(1300),
             restarts: 2,
             last_exit: None,
+            out_of_memory: false,
             next_start: Some(Millis(4000)),
             message: Some(message.to_owned()),
             status: None,
             waits_for: vec!["db".parse().expect("a name")],
             log_dropped: 0,
+            counts: Counts::default(),
         };
         Snapshot {
             status: Status {

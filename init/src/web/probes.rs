@@ -71,6 +71,7 @@ fn one_line(text: &str) -> String {
 mod tests {
     use super::*;
     use holdall_protocol::Millis;
+    use holdall_protocol::control::Counts;
 
     fn service(name: &str, state: State, message: Option<&str>) -> ServiceStatus {
         ServiceStatus {
@@ -81,11 +82,13 @@ mod tests {
             since: Millis(1),
             restarts: 0,
             last_exit: None,
+            out_of_memory: false,
             next_start: None,
             message: message.map(str::to_owned),
             status: None,
             waits_for: vec![],
             log_dropped: 0,
+            counts: Counts::default(),
         }
     }
 

@@ -14,7 +14,7 @@ impl Instance {
         input: &Input,
     ) -> State {
         match input {
-            Input::Exited { exit } => {
+            Input::Exited { exit, .. } => {
                 let next = self.ended(turn, main, *exit, Ending::Told(why));
                 self.rest(turn, next)
             }

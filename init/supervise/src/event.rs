@@ -34,6 +34,9 @@ pub enum Event {
         service: ServiceId,
         /// How it ended.
         exit: Exit,
+        /// Processes of the service that the kernel killed for want of memory
+        /// since its start.
+        oom_kills: u64,
     },
     /// The answer to [`crate::Action::KillAll`]: no process of the service is
     /// left.

@@ -38,6 +38,7 @@ pub(crate) enum Input {
     },
     Exited {
         exit: Exit,
+        oom_kills: u64,
     },
     Cleared,
     Probed {
@@ -154,6 +155,10 @@ pub(crate) struct Instance {
     /// Times it was started, or an attempt was made.
     pub(crate) starts: u32,
     pub(crate) last_exit: Option<Exit>,
+    /// The kernel had killed some of it for want of memory by then.
+    pub(crate) out_of_memory: bool,
+    /// Processes of it that were killed so, ever.
+    pub(crate) oom_kills: u64,
     /// The words of its newest failed probe or failed start; from the second
     /// line on what the probe printed.
     pub(crate) message: Option<String>,
@@ -198,6 +203,8 @@ impl Instance {
             entered: Timestamp::default(),
             starts: 0,
             last_exit: None,
+            out_of_memory: false,
+            oom_kills: 0,
             message: None,
             words: None,
             restarts: Restarts::new(seed),

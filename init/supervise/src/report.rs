@@ -1,7 +1,7 @@
 //! What the supervisor tells of itself.
 
 use holdall_protocol::ServiceName;
-use holdall_protocol::control::{HealthKind, ServiceStatus, State as Reported, Status};
+use holdall_protocol::control::{Counts, HealthKind, ServiceStatus, State as Reported, Status};
 
 use crate::instance::Instance;
 use crate::state::{State, word};
@@ -42,12 +42,16 @@ impl Supervisor {
             since: now.since(instance.entered),
             restarts: instance.restarted(),
             last_exit: instance.last_exit,
+            out_of_memory: instance.out_of_memory,
             next_start,
             message: instance.message.clone(),
             status: says(instance),
             waits_for: self.waits_for(instance),
             // The shell knows.
             log_dropped: 0,
+            counts: Counts {
+                oom_kills: instance.oom_kills,
+            },
         })
     }
 

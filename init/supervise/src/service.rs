@@ -116,13 +116,16 @@ impl Instance {
             Input::Up | Input::Now => self.wanted = true,
             Input::Down => (self.wanted, self.anew) = (false, false),
             Input::Anew => (self.wanted, self.anew) = (true, self.state.occupied()),
+            Input::Exited { oom_kills, .. } => {
+                self.out_of_memory = oom_kills > 0;
+                self.oom_kills = self.oom_kills.saturating_add(oom_kills);
+            }
+            Input::SpawnFailed { .. } => self.out_of_memory = false,
             Input::Go
             | Input::Halt { .. }
             | Input::Kill
             | Input::Timer
             | Input::Spawned { .. }
-            | Input::SpawnFailed { .. }
-            | Input::Exited { .. }
             | Input::Cleared
             | Input::Probed { .. }
             | Input::Clock { .. }
@@ -185,7 +188,7 @@ impl Instance {
                 };
                 self.rest(turn, next)
             }
-            Input::Exited { exit } => {
+            Input::Exited { exit, .. } => {
                 let main = Main {
                     pid: 0,
                     spawned: turn.now,
@@ -226,7 +229,7 @@ impl Instance {
             Input::Probed { outcome } => self.probed(turn, live, outcome),
             Input::Halt { timeout } => self.halt(turn, &live, timeout, Why::Asked),
             Input::Kill => self.halt(turn, &live, Millis::ZERO, Why::Asked),
-            Input::Exited { exit } => {
+            Input::Exited { exit, .. } => {
                 self.forget_probe(turn, &live);
                 // Its end may be heard of before the time that made it ready.
                 let due = live.ready_at.filter(|at| *at <= turn.now);
@@ -274,7 +277,7 @@ impl Instance {
                 kill_at: kill_at.min(turn.now + timeout),
                 why,
             },
-            Input::Exited { exit } => {
+            Input::Exited { exit, .. } => {
                 let next = self.ended(turn, main, exit, Ending::Told(why));
                 turn.act(Action::KillAll { service: self.id });
                 State::Clearing { next }
@@ -318,7 +321,7 @@ impl Instance {
 
     fn in_killing(&mut self, turn: &mut Turn<'_>, main: Main, why: Why, input: &Input) -> State {
         match input {
-            Input::Exited { exit } => {
+            Input::Exited { exit, .. } => {
                 let next = self.ended(turn, main, *exit, Ending::Told(why));
                 State::Clearing { next }
             }

@@ -145,7 +145,11 @@ impl Supervisor {
             } => {
                 self.step(service, Input::SpawnFailed { reason, code });
             }
-            Event::Exited { service, exit } => self.step(service, Input::Exited { exit }),
+            Event::Exited {
+                service,
+                exit,
+                oom_kills,
+            } => self.step(service, Input::Exited { exit, oom_kills }),
             Event::Cleared { service } => self.step(service, Input::Cleared),
             Event::Probed { service, outcome } => self.step(service, Input::Probed { outcome }),
             Event::Notified { service, notice } => self.heard(service, notice),

@@ -19,6 +19,8 @@ pub struct Changed {
     pub reason: Option<String>,
     /// How its main process ended, where it did.
     pub exit: Option<Exit>,
+    /// The kernel had killed some of it for want of memory by then.
+    pub out_of_memory: bool,
 }
 
 /// What made a service change its state.
@@ -74,6 +76,7 @@ impl Instance {
             to,
             reason: self.reason(now, from, cause),
             exit: self.last_exit.filter(|_| ended),
+            out_of_memory: ended && self.out_of_memory,
         }
     }
 

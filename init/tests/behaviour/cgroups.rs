@@ -108,6 +108,43 @@ fn what_the_kernel_kills_for_want_of_memory_is_said() {
 }
 
 #[test]
+fn one_that_the_kernel_killed_for_want_of_memory_is_told_from_any_other_kill() {
+    let eats = "import os; os.path.exists('/proc') and bytearray(256 << 20)";
+    let config = format!(
+        "[service.app]\ncommand = [\"/usr/bin/python3\", \"-c\", \"{eats}\"]\nrestart = \"never\"\n\
+         essential = false\nlimits = {{ memory = \"32M\" }}\n\
+         [service.other]\ncommand = \"sh -c 'kill -9 $$'\"\nrestart = \"never\"\nessential = false\n\
+         [service.last]\ncommand = \"sleep 1000\"\n"
+    );
+    let mut init = Setup::new(&config).start();
+    init.wait_for("other: ended with SIGKILL");
+    init.wait_for("app: ended with SIGKILL");
+    let why = init.ask_ok(&["why", "app"]);
+    assert!(
+        why.contains("it ended last with SIGKILL: the kernel killed it for want of memory"),
+        "{why}"
+    );
+    assert!(why.contains("(SIGKILL, out of memory)"), "{why}");
+    assert!(!init.ask_ok(&["why", "other"]).contains("memory"));
+    let ps = init.ask_ok(&["ps"]);
+    assert!(ps.contains("SIGKILL, out of memory"), "{ps}");
+    let services = init.status().services;
+    let seen = services
+        .iter()
+        .map(|s| (s.out_of_memory, s.counts.oom_kills));
+    assert_eq!(
+        seen.collect::<Vec<_>>(),
+        [(true, 1), (false, 0), (false, 0)]
+    );
+    let events = init.ask_ok(&["events", "--last", "100", "--format", "json"]);
+    let marked = events
+        .lines()
+        .filter(|line| line.contains("\"out_of_memory\":true"));
+    assert!(marked.count() >= 1, "{events}");
+    assert_eq!(init.stop(), Some(0));
+}
+
+#[test]
 fn what_a_killed_init_has_left_is_removed_by_the_next() {
     // With its namespace all that it had started ends too.
     let mut first = Setup::new(LIMITED).own_namespace().start();

@@ -39,6 +39,10 @@ pub struct ServiceStatus {
     pub restarts: u32,
     /// How it ended last.
     pub last_exit: Option<Exit>,
+    /// The kernel had killed it, or some process of it, for want of memory by
+    /// then.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub out_of_memory: bool,
     /// Until the next start, in [`State::Backoff`] and [`State::Scheduled`].
     pub next_start: Option<Millis>,
     /// The words of its newest failed probe or failed start, in one line; what
@@ -54,10 +58,27 @@ pub struct ServiceStatus {
     /// boot: nobody took them, or its file could not be written.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub log_dropped: u64,
+    /// What is counted of it.
+    #[serde(default)]
+    pub counts: Counts,
+}
+
+/// What is counted of a service, since the boot. Zeros do not travel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counts {
+    /// Processes of it that the kernel killed for want of memory, counted when
+    /// its main process has ended.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub oom_kills: u64,
 }
 
 fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// The states of a service; [`crate::control`] carries what `supervise`
@@ -162,6 +183,15 @@ impl Exit {
     pub fn success(self) -> bool {
         self == Self::Code(0)
     }
+
+    /// With what the kernel did before, for people.
+    #[must_use]
+    pub fn with(self, out_of_memory: bool) -> impl std::fmt::Display {
+        std::fmt::from_fn(move |f| {
+            let why = if out_of_memory { ", out of memory" } else { "" };
+            write!(f, "{self}{why}")
+        })
+    }
 }
 
 impl std::fmt::Display for Exit {
@@ -219,6 +249,13 @@ impl Status {
 }
 
 impl ServiceStatus {
+    /// How it ended last, for people: `exit 3`, `SIGKILL, out of memory`.
+    #[must_use]
+    pub fn last_end(&self) -> Option<String> {
+        let exit = self.last_exit?;
+        Some(exit.with(self.out_of_memory).to_string())
+    }
+
     /// Bytes of its JSON, and a comma.
     fn length(&self) -> usize {
         serde_json::to_vec(self).map_or(usize::MAX, |json| json.len() + 1)
@@ -250,11 +287,13 @@ mod tests {
             since: Millis(u64::from(u32::MAX)),
             restarts: u32::MAX,
             last_exit: Some(Exit::Code(255)),
+            out_of_memory: true,
             next_start: Some(Millis(1)),
             message: Some(message.to_owned()),
             status: Some("\"".repeat(300)),
             waits_for: Vec::new(),
             log_dropped: 0,
+            counts: Counts::default(),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdall_protocol::control::Status;
+use holdall_protocol::control::{Counts, Status};
 
 use super::*;
 
@@ -75,11 +75,13 @@ fn service(name: &str, state: State) -> ServiceStatus {
         since: Millis(1_042),
         restarts: 3,
         last_exit: Some(Exit::Signal("KILL".parse().expect("a signal"))),
+        out_of_memory: true,
         next_start: None,
         message: Some("any \"words\"\nat all".to_owned()),
         status: None,
         waits_for: vec![],
         log_dropped: 0,
+        counts: Counts { oom_kills: 2 },
     }
 }
 
@@ -128,6 +130,7 @@ fn the_text_is_well_formed_and_says_what_a_status_says() {
     assert_eq!(value("service_state_seconds", &[web]), Some(1.042));
     assert_eq!(value("service_restarts_total", &[web]), Some(3.0));
     assert_eq!(value("service_last_exit_code", &[web]), Some(137.0));
+    assert_eq!(value("service_oom_kills_total", &[web]), Some(2.0));
     assert!(value("service_process_resident_bytes", &[web]) > Some(100_000.0));
     assert!(value("service_process_uptime_seconds", &[web]).is_some());
     let other = ("service", "a.b-c_d");

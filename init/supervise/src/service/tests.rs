@@ -103,8 +103,8 @@ events! {
         Input::SpawnFailed { reason: String::new(), code: 127 }
     ],
     Input::Exited { .. } => "exited": [
-        Input::Exited { exit: Exit::Code(0) },
-        Input::Exited { exit: Exit::Code(1) }
+        Input::Exited { exit: Exit::Code(0), oom_kills: 0 },
+        Input::Exited { exit: Exit::Code(1), oom_kills: 0 }
     ],
     Input::Cleared => "cleared": [Input::Cleared],
     Input::Probed { .. } => "probed": [

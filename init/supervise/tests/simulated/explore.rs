@@ -145,6 +145,7 @@ impl Explorer<'_> {
                 Event::Exited {
                     service: service(at),
                     exit: Exit::Code(code),
+                    oom_kills: 0,
                 }
             }
             Step::Killed(at) => {
@@ -153,6 +154,7 @@ impl Explorer<'_> {
                 Event::Exited {
                     service: service(at),
                     exit,
+                    oom_kills: 0,
                 }
             }
             Step::Cleared(at) => {

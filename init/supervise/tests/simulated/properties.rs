@@ -468,7 +468,9 @@ fn nonsense() -> impl Strategy<Value = Event> {
             reason: "é".repeat(2000),
             code: 127,
         }),
-        4 => (services(), exits()).prop_map(|(service, exit)| Event::Exited { service, exit }),
+        4 => (services(), exits(), 0..3_u64).prop_map(|(service, exit, oom_kills)| {
+            Event::Exited { service, exit, oom_kills }
+        }),
         4 => services().prop_map(|service| Event::Cleared { service }),
         4 => (services(), any::<bool>()).prop_map(|(service, good)| Event::Probed {
             service,

@@ -434,6 +434,7 @@ impl World {
                     false => Event::Exited {
                         service,
                         exit: exit.into(),
+                        oom_kills: 0,
                     },
                 }
             }

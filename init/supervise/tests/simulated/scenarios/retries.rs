@@ -65,7 +65,13 @@ fn an_end_that_is_heard_of_before_the_time_that_made_it_ready_is_one_of_a_ready_
     let exit = Exit::Code(0);
     let service = world.id("app");
     // A busy machine: nothing was told for a while.
-    supervisor.handle(Timestamp(1500), Event::Exited { service, exit });
+    let oom_kills = 0;
+    let exited = Event::Exited {
+        service,
+        exit,
+        oom_kills,
+    };
+    supervisor.handle(Timestamp(1500), exited);
     supervisor.handle(Timestamp(1501), Event::Cleared { service });
     let status = supervisor.status(Timestamp(1501)).services.remove(0);
     assert_eq!(status.state, State::Exited);

@@ -172,6 +172,7 @@ fn a_child_that_is_reaped_before_its_birth_is_told_is_not_lost() {
         Event::Exited {
             service,
             exit: Exit::Code(3),
+            oom_kills: 0,
         },
     );
     let actions: Vec<Action> = std::iter::from_fn(|| supervisor.poll_action()).collect();

@@ -1,10 +1,11 @@
 //! What those who follow the states of services are told.
 
-use holdall_protocol::Manifest;
+use holdall_protocol::control::Exit;
 use holdall_protocol::manifest::{
     InitSettings, Kind, LISTENER, ListenAddress, Listener, OnUnhealthy, Restart,
 };
-use holdall_supervise::{Action, Command, Event};
+use holdall_protocol::{Manifest, Signal};
+use holdall_supervise::{Action, Command, Event, Timestamp};
 
 use super::{boot, ends};
 use crate::world::{Program, World, health, manifest};
@@ -53,6 +54,42 @@ fn a_life_with_a_crash_is_told_from_its_beginning_to_its_end() {
     world.tell(Event::Shutdown);
     world.run_for(1000);
     assert_eq!(told(&world, "app")[5..], ["backoff → stopped: -"]);
+}
+
+#[test]
+fn what_the_kernel_killed_for_want_of_memory_is_told_with_that_end_and_counted() {
+    let mut world = boot(&manifest(&[("app", &[])]), &[]);
+    world.run_until(100);
+    let service = world.id("app");
+    let mut supervisor = world.supervisor.clone();
+    let exited = |exit, oom_kills| Event::Exited {
+        service,
+        exit,
+        oom_kills,
+    };
+    let killed = Exit::Signal(Signal::KILL);
+    supervisor.handle(Timestamp(200), exited(killed, 2));
+    supervisor.handle(Timestamp(201), Event::Cleared { service });
+    let told: Vec<_> = std::iter::from_fn(|| supervisor.poll_action())
+        .filter_map(|action| match action {
+            Action::Tell(changed) => Some((changed.exit, changed.out_of_memory)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [(Some(killed), true); 2]);
+    let status = supervisor.status(Timestamp(201)).services.remove(0);
+    assert_eq!((status.out_of_memory, status.counts.oom_kills), (true, 2));
+    // The next end is another, and the count goes on.
+    supervisor.handle(Timestamp(5000), Event::Spawned { service, pid: 9 });
+    for (now, event) in [
+        (5001, exited(Exit::Code(1), 0)),
+        (5002, Event::Cleared { service }),
+    ] {
+        supervisor.handle(Timestamp(now), event);
+    }
+    let status = supervisor.status(Timestamp(5002)).services.remove(0);
+    assert_eq!(status.last_exit, Some(Exit::Code(1)));
+    assert_eq!((status.out_of_memory, status.counts.oom_kills), (false, 2));
 }
 
 #[test]
