@@ -47,6 +47,7 @@ impl Pid1 {
             deadline: self.now + timeout,
         };
         let reason = self.begin(due, &probe).err()?;
+        self.probes.count(service, false, Millis::ZERO);
         Some(Event::Probed {
             service,
             outcome: Err(format!("{}: {reason}", describe(&probe))),

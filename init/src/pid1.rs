@@ -231,7 +231,7 @@ impl Pid1 {
                 }
             }
             Token::Probe(number) => {
-                if let Some((service, outcome)) = self.probes.ready(&self.poll, number) {
+                if let Some((service, outcome)) = self.probes.ready(&self.poll, self.now, number) {
                     self.event(Event::Probed { service, outcome });
                 }
             }

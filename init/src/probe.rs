@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
 
 use holdall_protocol::Millis;
-use holdall_protocol::control::Exit;
+use holdall_protocol::control::{Counts, Exit};
 use holdall_protocol::manifest::{HttpProbe, HttpTarget, Probe};
 use holdall_supervise::{Question, ServiceId, Timestamp};
 use nix::errno::Errno;
@@ -46,10 +46,19 @@ struct Running {
     how: How,
 }
 
+/// What came of the probes of a service, ever.
+#[derive(Default)]
+struct Answers {
+    good: u64,
+    failed: u64,
+    took: Millis,
+}
+
 /// All probes under way.
 #[derive(Default)]
 pub(crate) struct Probes {
     running: BTreeMap<u64, Running>,
+    answers: BTreeMap<ServiceId, Answers>,
     queue: VecDeque<(ServiceId, Question)>,
     next: u64,
 }
@@ -128,7 +137,12 @@ impl Probes {
     }
 
     /// Something moved. The outcome, if it has come to one.
-    pub(crate) fn ready(&mut self, poll: &Poll, number: u64) -> Option<(ServiceId, Outcome)> {
+    pub(crate) fn ready(
+        &mut self,
+        poll: &Poll,
+        now: Timestamp,
+        number: u64,
+    ) -> Option<(ServiceId, Outcome)> {
         let running = self.running.get_mut(&number)?;
         let outcome = match &mut running.how {
             How::Process { output, tail, .. } => {
@@ -141,6 +155,7 @@ impl Probes {
             How::Connection(connection) => connection.moved(poll, number)?,
         };
         let running = self.remove(poll, number)?;
+        self.count(running.service, outcome.is_ok(), running.took(now));
         let name = running.name;
         Some((
             running.service,
@@ -152,10 +167,12 @@ impl Probes {
     pub(crate) fn exited(
         &mut self,
         poll: &Poll,
+        now: Timestamp,
         number: u64,
         exit: Exit,
     ) -> Option<(ServiceId, Outcome)> {
         let mut running = self.remove(poll, number)?;
+        self.count(running.service, exit.success(), running.took(now));
         let mut tail = Tail::default();
         if let How::Process {
             output, tail: said, ..
@@ -188,6 +205,7 @@ impl Probes {
         let late: Vec<u64> = late.map(|(number, _)| *number).collect();
         let end = |number| {
             let running = self.remove(poll, number)?;
+            self.count(running.service, false, running.took(now));
             let reason = format!("{}: no answer within {}", running.name, running.timeout);
             Some(Expired {
                 service: running.service,
@@ -209,6 +227,23 @@ impl Probes {
         self.remove(poll, number)?.pid()
     }
 
+    /// One has come to its answer.
+    pub(crate) fn count(&mut self, service: ServiceId, good: bool, took: Millis) {
+        let answers = self.answers.entry(service).or_default();
+        answers.good += u64::from(good);
+        answers.failed += u64::from(!good);
+        answers.took = Millis(answers.took.0.saturating_add(took.0));
+    }
+
+    /// Puts what is known of the probes of a service into its status.
+    pub(crate) fn complete(&self, service: ServiceId, counts: &mut Counts) {
+        if let Some(answers) = self.answers.get(&service) {
+            counts.probes_good = answers.good;
+            counts.probes_failed = answers.failed;
+            counts.probe_time = answers.took;
+        }
+    }
+
     fn remove(&mut self, poll: &Poll, number: u64) -> Option<Running> {
         let running = self.running.remove(&number)?;
         match &running.how {
@@ -220,6 +255,11 @@ impl Probes {
 }
 
 impl Running {
+    fn took(&self, now: Timestamp) -> Millis {
+        let left = self.deadline.since(now);
+        Millis(self.timeout.0.saturating_sub(left.0))
+    }
+
     fn pid(&self) -> Option<i32> {
         match self.how {
             How::Process { pid, .. } => Some(pid),

@@ -141,7 +141,8 @@ impl Pid1 {
             }
             Some(Role::Probe { number, mark }) => {
                 self.clear_behind(mark);
-                if let Some((service, outcome)) = self.probes.exited(&self.poll, number, exit) {
+                let answer = self.probes.exited(&self.poll, self.now, number, exit);
+                if let Some((service, outcome)) = answer {
                     self.event(Event::Probed { service, outcome });
                 }
             }

@@ -137,7 +137,13 @@ impl Pid1 {
     /// error that it is too long for a frame.
     fn status(&mut self, id: u64, from: u32) {
         let mut status = self.supervisor.status(self.now);
-        self.log.complete(&mut status);
+        for service in &mut status.services {
+            // What only the shell knows.
+            if let Some(id) = self.supervisor.id(&service.name) {
+                self.log.complete(id, service);
+                self.probes.complete(id, &mut service.counts);
+            }
+        }
         let version = self.control.get(id).map_or(0, |client| client.version);
         if version >= PAGED_SINCE {
             status = status.page(from);

@@ -119,7 +119,16 @@ fn responses_keep_their_form() {
         status: None,
         waits_for: Vec::new(),
         log_dropped: 12,
-        counts: Counts { oom_kills: 1 },
+        counts: Counts {
+            oom_kills: 1,
+            stdout_lines: 2,
+            stdout_bytes: 30,
+            stderr_lines: 4,
+            stderr_bytes: 50,
+            probes_good: 6,
+            probes_failed: 7,
+            probe_time: Millis(80),
+        },
     };
     let status = Status {
         ready: false,

@@ -14,7 +14,7 @@ pub(crate) mod sink;
 #[cfg(test)]
 mod tests;
 
-use holdall_protocol::control::Status;
+use holdall_protocol::control::ServiceStatus;
 use holdall_protocol::log::{LogRecord, Stream};
 use holdall_protocol::manifest::{BoxLog, Logging};
 use holdall_protocol::{Moment, ServiceName};
@@ -186,7 +186,11 @@ impl Log {
             partial: batch.partial,
         };
         self.watches.lines(service, stream, batch.text);
+        let before = self.ring.end();
         self.ring.push(origin, batch);
+        // The ring has counted them: nobody looks at the lines again for it.
+        let counted = self.ring.end() - before;
+        self.routes.wrote(source, counted, batch);
         let route = self.routes.of(source);
         let stamp = match route.wants_stamp() {
             true => self
@@ -303,15 +307,13 @@ impl Log {
         !words.is_empty()
     }
 
-    /// Puts what only the log knows of the services into their status.
-    pub(crate) fn complete(&self, status: &mut Status) {
-        for (name, dropped) in self.names.iter().zip(self.routes.all_dropped()) {
-            // Hardly ever.
-            if dropped > 0 {
-                let found = status.services.iter_mut().find(|s| s.name == *name);
-                found.into_iter().for_each(|s| s.log_dropped = dropped);
-            }
-        }
+    /// Puts what only the log knows of a service into its status.
+    pub(crate) fn complete(&self, id: ServiceId, status: &mut ServiceStatus) {
+        status.log_dropped = self.routes.dropped_of(id);
+        let [stdout, stderr] = self.routes.written(id);
+        let counts = &mut status.counts;
+        (counts.stdout_lines, counts.stdout_bytes) = (stdout.lines, stdout.bytes);
+        (counts.stderr_lines, counts.stderr_bytes) = (stderr.lines, stderr.bytes);
     }
 
     /// A line of the ring as it travels.

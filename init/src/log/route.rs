@@ -7,6 +7,7 @@ use holdall_supervise::ServiceId;
 
 use super::Source;
 use super::form::Form;
+use super::lines::Batch;
 use super::pipes::Gate;
 
 /// Services that are named when lines were dropped; of the others there is a
@@ -37,6 +38,13 @@ impl Route {
     }
 }
 
+/// How much came on one stream, ever.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Written {
+    pub(crate) lines: u64,
+    pub(crate) bytes: u64,
+}
+
 /// What is known of a service's lines.
 #[derive(Debug, Clone, Copy, Default)]
 struct Service {
@@ -46,6 +54,8 @@ struct Service {
     dropped: u64,
     /// Those that nobody has been told of.
     untold: u64,
+    /// On its stdout, and on its stderr.
+    written: [Written; 2],
 }
 
 /// The ways of all lines.
@@ -142,6 +152,28 @@ impl Routes {
         routes.any(|route| route.file.is_some_and(|(file, _)| file == number))
     }
 
+    /// A service wrote so much. A piece of a line that goes on was counted as
+    /// one, and is none.
+    pub(crate) fn wrote(&mut self, source: Source, counted: u64, batch: Batch<'_>) {
+        let Some(service) = source.service.and_then(|id| self.service(id)) else {
+            return;
+        };
+        let [stdout, stderr] = &mut service.written;
+        let written = match source.stream {
+            Stream::Stdout => stdout,
+            Stream::Stderr => stderr,
+            Stream::Init => return,
+        };
+        written.lines += counted.saturating_sub(u64::from(batch.partial));
+        written.bytes += u64::try_from(batch.text.len()).unwrap_or(0);
+    }
+
+    /// How much a service wrote to its stdout, and to its stderr.
+    pub(crate) fn written(&self, id: ServiceId) -> [Written; 2] {
+        let service = self.services.get(id.index());
+        service.map_or_else(Default::default, |service| service.written)
+    }
+
     /// Lines did not arrive in a file, which tells of it.
     pub(crate) fn lose_in_file(&mut self, source: Source, lines: u64) {
         if let Some(service) = source.service.and_then(|id| self.service(id)) {
@@ -166,9 +198,10 @@ impl Routes {
         self.untold += lines;
     }
 
-    /// How many lines of each service did not arrive.
-    pub(crate) fn all_dropped(&self) -> impl Iterator<Item = u64> {
-        self.services.iter().map(|service| service.dropped)
+    /// How many lines of a service did not arrive.
+    pub(crate) fn dropped_of(&self, id: ServiceId) -> u64 {
+        let service = self.services.get(id.index());
+        service.map_or(0, |service| service.dropped)
     }
 
     /// What is to be said about lines that did not arrive, if there are any
@@ -299,7 +332,28 @@ mod tests {
             )
         );
         assert_eq!(routes.dropped(&names, "why"), None);
-        assert!(routes.all_dropped().eq(1..=12));
+        let dropped = (0..12).map(|id| routes.dropped_of(ServiceId(id)));
+        assert!(dropped.eq(1..=12));
+    }
+
+    #[test]
+    fn what_is_written_is_counted_by_stream_and_pieces_are_no_lines() {
+        let mut routes = Routes::new(BoxLog::default());
+        let two = Batch::whole(b"a\nbc\n");
+        routes.wrote(source(1, Stream::Stdout), 2, two);
+        routes.wrote(source(1, Stream::Stderr), 2, two);
+        let piece = Batch {
+            text: b"xyz",
+            partial: true,
+        };
+        routes.wrote(source(1, Stream::Stderr), 1, piece);
+        // What init says about it is not of it.
+        routes.wrote(source(1, Stream::Init), 2, two);
+        let [stdout, stderr] = routes.written(ServiceId(1));
+        assert_eq!((stdout.lines, stdout.bytes), (2, 5));
+        assert_eq!((stderr.lines, stderr.bytes), (2, 8));
+        assert_eq!(routes.written(ServiceId(0)), [Written::default(); 2]);
+        assert_eq!(routes.written(ServiceId(7)), [Written::default(); 2]);
     }
 
     #[test]
@@ -307,7 +361,7 @@ mod tests {
         let mut routes = Routes::new(BoxLog::default());
         routes.begin(ServiceId(0), &in_a_file(false), Some(1));
         routes.lose_in_file(source(0, Stream::Stdout), 5);
-        assert!(routes.all_dropped().eq([5]));
+        assert_eq!(routes.dropped_of(ServiceId(0)), 5);
         let names = ["a".parse().expect("a name")];
         assert_eq!(routes.dropped(&names, "why"), None);
     }

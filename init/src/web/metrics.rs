@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write};
 
 use holdall_protocol::Millis;
-use holdall_protocol::control::{Exit, HealthState, ServiceStatus, State};
+use holdall_protocol::control::{Counts, Exit, HealthState, ServiceStatus, State};
 
 use super::process::{self, Units};
 use super::upstream::Snapshot;
@@ -76,7 +76,22 @@ const MEMORY: Metric = metric(
     "gauge",
     "Resident memory of its main process",
 );
-
+const PROBES: Metric = metric(
+    "service_probes_total",
+    "counter",
+    "Answers of its probes; of those with one",
+);
+const PROBE_SECONDS: Metric = metric(
+    "service_probe_seconds_total",
+    "counter",
+    "Time that these probes took, each to the millisecond",
+);
+const LOG_LINES: Metric = metric("service_log_lines_total", "counter", "Lines that it wrote");
+const LOG_BYTES: Metric = metric(
+    "service_log_bytes_total",
+    "counter",
+    "Bytes of these lines, with their ends",
+);
 const LOG_DROPPED: Metric = metric(
     "service_log_dropped_lines_total",
     "counter",
@@ -85,7 +100,7 @@ const LOG_DROPPED: Metric = metric(
 
 /// Every metric, in the order in which they are said.
 #[cfg(test)]
-const ALL: [Metric; 15] = [
+const ALL: [Metric; 19] = [
     BUILD,
     READY,
     LIVE,
@@ -100,6 +115,10 @@ const ALL: [Metric; 15] = [
     UPTIME,
     CPU,
     MEMORY,
+    PROBES,
+    PROBE_SECONDS,
+    LOG_LINES,
+    LOG_BYTES,
     LOG_DROPPED,
 ];
 
@@ -126,6 +145,24 @@ impl Text {
         }
         let end = if labels.is_empty() { "" } else { "}" };
         let _ = writeln!(self.0, "{end} {value}");
+    }
+
+    /// One metric of all services that have it, in kinds: their label, and
+    /// what each service has of each.
+    fn kinds(
+        &mut self,
+        metric: &Metric,
+        services: &[ServiceStatus],
+        label: &str,
+        values: impl Fn(&Counts) -> Option<[(&'static str, u64); 2]>,
+    ) {
+        self.begin(metric);
+        for service in services {
+            for (kind, value) in values(&service.counts).into_iter().flatten() {
+                let labels = [("service", service.name.as_str()), (label, kind)];
+                self.sample(metric, &labels, value);
+            }
+        }
     }
 
     /// One metric of all services that have it.
@@ -195,6 +232,29 @@ pub(crate) fn text(snapshot: &Snapshot, units: Units) -> String {
     text.services(&UPTIME, services, |at, _| Some(seconds(process(at)?.age)));
     text.services(&CPU, services, |at, _| Some(seconds(process(at)?.cpu)));
     text.services(&MEMORY, services, |at, _| Some(process(at)?.resident));
+    let asked = |counts: &Counts| counts.probes_good + counts.probes_failed > 0;
+    text.kinds(&PROBES, services, "result", |counts| {
+        let answers = [
+            ("good", counts.probes_good),
+            ("failed", counts.probes_failed),
+        ];
+        asked(counts).then_some(answers)
+    });
+    text.services(&PROBE_SECONDS, services, |_, service| {
+        asked(&service.counts).then(|| seconds(service.counts.probe_time))
+    });
+    text.kinds(&LOG_LINES, services, "stream", |counts| {
+        Some([
+            ("stdout", counts.stdout_lines),
+            ("stderr", counts.stderr_lines),
+        ])
+    });
+    text.kinds(&LOG_BYTES, services, "stream", |counts| {
+        Some([
+            ("stdout", counts.stdout_bytes),
+            ("stderr", counts.stderr_bytes),
+        ])
+    });
     text.services(&LOG_DROPPED, services, |_, service| {
         Some(service.log_dropped)
     });

@@ -51,6 +51,7 @@ impl Supervisor {
             log_dropped: 0,
             counts: Counts {
                 oom_kills: instance.oom_kills,
+                ..Counts::default()
             },
         })
     }

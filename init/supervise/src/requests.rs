@@ -163,6 +163,12 @@ impl Supervisor {
         }
     }
 
+    /// The service of exactly this name.
+    #[must_use]
+    pub fn id(&self, name: &ServiceName) -> Option<ServiceId> {
+        self.ids.get(name).copied()
+    }
+
     /// As [`named`](Self::named); all of them, but for init's own, where there
     /// are no names.
     fn targets(&self, names: &[ServiceName]) -> Result<Vec<ServiceId>, String> {

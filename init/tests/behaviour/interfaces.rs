@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use holdall_protocol::control::ServiceStatus;
 use serde_json::Value;
 
 use crate::world::{Setup, eventually};
@@ -58,8 +59,9 @@ fn keys(value: &Value, path: &str, found: &mut BTreeSet<String>) {
 fn every_key_that_is_printed_is_in_the_page_and_every_key_of_the_page_is_printed() {
     let config = r#"
         [service.web]
-        command = "sh -c 'printf %020000d 0; exec sleep 1000'"
+        command = "sh -c 'printf %020000d 0; echo; echo bad >&2; exec sleep 1000'"
         instances = 2
+        health = { exec = "sleep 0.02", interval = "1h" }
         [service.once]
         command = "sh -c 'exit 3'"
         type = "oneshot"
@@ -79,6 +81,11 @@ fn every_key_that_is_printed_is_in_the_page_and_every_key_of_the_page_is_printed
     eventually("both have failed", || {
         let ps = init.ask_ok(&["ps"]);
         (ps.contains("exit 3") && ps.contains("SIGKILL")).then_some(())
+    });
+    eventually("they were asked, and what they wrote is counted", || {
+        let counted = |s: &ServiceStatus| s.counts.probes_good > 0 && s.counts.stderr_lines > 0;
+        let services = init.status().services;
+        (services.iter().filter(|s| counted(s)).count() == 2).then_some(())
     });
     let file = init.path("holdall.toml");
     let broken = init.path("broken.toml");

@@ -39,6 +39,56 @@ pub(crate) const SERVICES: &str = r#"
     restart = "never"
 "#;
 
+#[test]
+fn metrics_count_what_services_write_and_what_their_probes_answer() {
+    let services = r#"
+        [service.app]
+        command = "sh -c 'echo one; echo two; echo bad >&2; printf %020000d 0; echo; exec sleep 1000'"
+        health = { exec = "sleep 0.05", interval = "100ms" }
+        [service.sick]
+        command = "sleep 1000"
+        health = { file = "/nowhere/at/all", interval = "100ms", retries = 1000 }
+    "#;
+    let (mut init, port) = with_listener(services);
+    let value = |text: &str, series: &str| -> f64 {
+        let found = text.lines().find_map(|line| line.strip_prefix(series));
+        let found = found.unwrap_or_else(|| panic!("{series} in {text}"));
+        found.trim().parse().expect("a number")
+    };
+    eventually("everything is counted", || {
+        let text = get(port, "/metrics").body;
+        let log = |what, stream| {
+            let labels = format!("{{service=\"app\",stream=\"{stream}\"}}");
+            value(&text, &format!("holdall_service_log_{what}_total{labels}"))
+        };
+        let asked = |service| text.contains(&format!("probes_total{{service=\"{service}\""));
+        if log("lines", "stdout") < 3.0 || !asked("sick") || !asked("app") {
+            return None;
+        }
+        // The long line came in pieces.
+        assert_eq!(
+            (log("lines", "stdout"), log("bytes", "stdout")),
+            (3.0, 20_009.0)
+        );
+        assert_eq!((log("lines", "stderr"), log("bytes", "stderr")), (1.0, 4.0));
+        let probes = |service, result| {
+            let labels = format!("{{service=\"{service}\",result=\"{result}\"}}");
+            value(&text, &format!("holdall_service_probes_total{labels}"))
+        };
+        assert_eq!(probes("sick", "good"), 0.0);
+        assert!(probes("sick", "failed") >= 1.0, "{text}");
+        let good = probes("app", "good");
+        assert_eq!(probes("app", "failed"), 0.0);
+        let took = value(
+            &text,
+            "holdall_service_probe_seconds_total{service=\"app\"}",
+        );
+        assert!(took >= good * 0.049, "{good} took {took}");
+        (good >= 2.0).then_some(())
+    });
+    assert_eq!(init.stop(), Some(0));
+}
+
 fn connect(port: u16) -> TcpStream {
     let stream = TcpStream::connect(("127.0.0.1", port)).expect("init listens");
     let patience = Some(Duration::from_secs(30));

@@ -71,10 +71,35 @@ pub struct Counts {
     /// its main process has ended.
     #[serde(skip_serializing_if = "is_zero")]
     pub oom_kills: u64,
+    /// Lines that it wrote to its stdout.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub stdout_lines: u64,
+    /// And bytes.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub stdout_bytes: u64,
+    /// Lines that it wrote to its stderr.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub stderr_lines: u64,
+    /// And bytes.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub stderr_bytes: u64,
+    /// Probes of it that found it well.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub probes_good: u64,
+    /// Probes of it that failed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub probes_failed: u64,
+    /// How long all of them took.
+    #[serde(skip_serializing_if = "is_no_time")]
+    pub probe_time: Millis,
 }
 
 fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+fn is_no_time(span: &Millis) -> bool {
+    *span == Millis::ZERO
 }
 
 fn is_false(flag: &bool) -> bool {
@@ -293,7 +318,16 @@ mod tests {
             status: Some("\"".repeat(300)),
             waits_for: Vec::new(),
             log_dropped: 0,
-            counts: Counts::default(),
+            counts: Counts {
+                oom_kills: u64::MAX,
+                stdout_lines: u64::MAX,
+                stdout_bytes: u64::MAX,
+                stderr_lines: u64::MAX,
+                stderr_bytes: u64::MAX,
+                probes_good: u64::MAX,
+                probes_failed: u64::MAX,
+                probe_time: Millis(u64::MAX),
+            },
         }
     }
 

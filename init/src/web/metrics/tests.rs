@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdall_protocol::control::{Counts, Status};
+use holdall_protocol::control::Status;
 
 use super::*;
 
@@ -81,7 +81,14 @@ fn service(name: &str, state: State) -> ServiceStatus {
         status: None,
         waits_for: vec![],
         log_dropped: 0,
-        counts: Counts { oom_kills: 2 },
+        counts: Counts {
+            oom_kills: 2,
+            stdout_lines: 5,
+            stderr_bytes: 60,
+            probes_good: u64::from(state == State::Ready) * 7,
+            probe_time: Millis(1_250),
+            ..Counts::default()
+        },
     }
 }
 
@@ -131,10 +138,19 @@ fn the_text_is_well_formed_and_says_what_a_status_says() {
     assert_eq!(value("service_restarts_total", &[web]), Some(3.0));
     assert_eq!(value("service_last_exit_code", &[web]), Some(137.0));
     assert_eq!(value("service_oom_kills_total", &[web]), Some(2.0));
+    let (out, err) = (("stream", "stdout"), ("stream", "stderr"));
+    assert_eq!(value("service_log_lines_total", &[web, out]), Some(5.0));
+    assert_eq!(value("service_log_lines_total", &[web, err]), Some(0.0));
+    assert_eq!(value("service_log_bytes_total", &[web, err]), Some(60.0));
+    let (good, failed) = (("result", "good"), ("result", "failed"));
+    assert_eq!(value("service_probes_total", &[web, good]), Some(7.0));
+    assert_eq!(value("service_probes_total", &[web, failed]), Some(0.0));
+    assert_eq!(value("service_probe_seconds_total", &[web]), Some(1.25));
     assert!(value("service_process_resident_bytes", &[web]) > Some(100_000.0));
     assert!(value("service_process_uptime_seconds", &[web]).is_some());
     let other = ("service", "a.b-c_d");
     assert_eq!(value("service_healthy", &[other]), None);
+    assert_eq!(value("service_probes_total", &[other, good]), None);
     assert_eq!(value("service_process_cpu_seconds_total", &[other]), None);
 }
 
