@@ -11,7 +11,12 @@ use std::{env, fs};
 
 fn main() {
     let root = PathBuf::from(env_of("CARGO_MANIFEST_DIR"));
-    let crates = ["init", "init/protocol", "init/supervise"];
+    let crates = [
+        "init",
+        "init/protocol",
+        "init/supervise",
+        "init/supervisord",
+    ];
     let of_crates = crates
         .iter()
         .flat_map(|name| [format!("{name}/src"), format!("{name}/Cargo.toml")]);

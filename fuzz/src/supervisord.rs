@@ -51,7 +51,7 @@ pub(crate) fn run(data: &[u8]) {
                 assert_eq!(read.as_ref(), Ok(&converted.manifest), "{text}");
                 assert_eq!(converted.names.len(), converted.manifest.services.len());
             }
-            Err(ConfError::Wrong(text)) => assert!(text.starts_with("/etc/"), "{text}"),
+            Err(ConfError::Wrong { text, .. }) => assert!(text.starts_with("/etc/"), "{text}"),
             Err(ConfError::Read { .. }) => assert!(files.0.is_empty()),
         }
     }

@@ -1,7 +1,7 @@
 //! The file of services.
 
 use std::fs;
-use std::io::{self, Write, stderr, stdout};
+use std::io::{self, Read, Write, stderr, stdout};
 use std::path::{Path, PathBuf};
 
 use holdall_protocol::diagnostic::{self, Problem};
@@ -17,7 +17,7 @@ use crate::supervisord;
 
 /// The largest file that is read. The checked form of a thousand services is a
 /// tenth of it.
-pub(crate) const MAX_BYTES: u64 = 4 * 1024 * 1024;
+const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Why there are no services to run.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +40,7 @@ impl From<ConfError> for ConfigError {
                 path: path.into(),
                 source,
             },
-            ConfError::Wrong(text) => Self::Invalid(text),
+            ConfError::Wrong { text, .. } => Self::Invalid(text),
         }
     }
 }
@@ -103,10 +103,21 @@ fn read(path: &Path) -> Result<String, ConfigError> {
         path: path.to_owned(),
         source,
     };
-    if fs::metadata(path).map_err(fail)?.len() > MAX_BYTES {
-        return Err(ConfigError::TooLarge(path.to_owned()));
+    text_of(path).map_err(|source| match source.kind() {
+        io::ErrorKind::FileTooLarge => ConfigError::TooLarge(path.to_owned()),
+        _ => fail(source),
+    })
+}
+
+/// The text of a file, unless it is longer than any is.
+pub(crate) fn text_of(path: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path)?;
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_BYTES {
+        return Err(io::ErrorKind::FileTooLarge.into());
     }
-    fs::read_to_string(path).map_err(fail)
+    String::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
 fn parse(path: &Path, text: &str) -> Result<Manifest, ConfigError> {

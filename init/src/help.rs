@@ -181,8 +181,13 @@ const CHECK: &str = "\
 Check a file of services: exit 0, or 1 with every mistake and its place.
 
 Usage: /init check [--format table|json] [FILE]
+       /init check [--format table|json] --supervisord FILE
 
   /init check holdall.toml
+  /init check --supervisord /etc/supervisor/supervisord.conf
+
+Of a supervisord.conf every key that has no effect here is listed, with its line
+and why; the exit code is 1 only where init would not run the file.
 ";
 
 const VERSION: &str = "\

@@ -113,6 +113,10 @@ pub(crate) fn main() -> u8 {
             forwarding,
             single_child,
         }),
+        Verb::Check(_) if supervisord => {
+            let path = config.unwrap_or_default();
+            supervisord::check(&path, json, &environment::Environment::inherited())
+        }
         Verb::Check(file) => config::check(file.or(config), json),
         Verb::Help(verb) => print(help::of(verb)),
         Verb::Version if !json => {

@@ -1,7 +1,7 @@
 //! `holdall import`.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::PathBuf;
 
 use holdall_supervisord::{ConfError, Files, Surroundings};
@@ -38,12 +38,21 @@ pub(crate) struct Args {
     env: Vec<EnvArg>,
 }
 
+/// The largest file that is read: as much as init reads of one.
+const MAX_BYTES: u64 = 4 * 1024 * 1024;
+
 /// The files of this machine.
 struct Disk;
 
 impl Files for Disk {
     fn read(&mut self, path: &str) -> io::Result<String> {
-        fs::read_to_string(path)
+        let mut bytes = Vec::new();
+        let file = fs::File::open(path)?;
+        file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+        if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_BYTES {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        String::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData.into())
     }
 
     fn names(&mut self, folder: &str) -> Vec<String> {
@@ -67,8 +76,8 @@ pub(crate) fn run(_context: &Context, args: &Args) -> Outcome {
     };
     let converted = match holdall_supervisord::read(path, &mut Disk, &around) {
         Ok(converted) => converted,
-        Err(ConfError::Wrong(mistakes)) => {
-            output::message(mistakes.trim_end());
+        Err(ConfError::Wrong { text, .. }) => {
+            output::message(text.trim_end());
             return Ok(exit::FAILURE);
         }
         Err(error @ ConfError::Read { .. }) => return Err(error.into()),

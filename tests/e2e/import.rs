@@ -71,3 +71,10 @@ fn an_import_writes_a_new_file_and_says_what_is_wrong_with_its_line() {
     let again = import(&["-e", "PORT=80"]).fails(1);
     assert!(again.contains("made.toml"), "{again}");
 }
+
+#[test]
+fn a_file_without_an_end_is_no_configuration() {
+    let env = Env::new();
+    let refused = env.run(["import", "/dev/zero"]).fails(1);
+    assert!(refused.contains("cannot read /dev/zero"), "{refused}");
+}

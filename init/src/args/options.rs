@@ -39,7 +39,7 @@ pub(super) fn read(
             raw.config = Some(value("--config")?.into());
             raw.supervisord = false;
         }
-        ("--supervisord", None | Some("run")) => {
+        ("--supervisord", None | Some("run" | "check")) => {
             raw.config = Some(value("--supervisord")?.into());
             raw.supervisord = true;
         }

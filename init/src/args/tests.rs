@@ -43,6 +43,10 @@ fn a_supervisord_conf_stands_in_for_the_file_of_services() {
     let read = words("--supervisord /etc/s.conf").expect("well-formed");
     assert!(read.supervisord && read.config == Some("/etc/s.conf".into()));
     assert!(words("ps --supervisord x").is_err());
+    let read = words("check --supervisord /etc/s.conf --format json").expect("well-formed");
+    assert!(read.supervisord && read.json && read.config == Some("/etc/s.conf".into()));
+    assert_eq!(read.verb, Verb::Check(None));
+    assert!(words("check --supervisord /etc/s.conf other").is_err());
 }
 
 #[test]

@@ -99,7 +99,9 @@ pub(super) fn check(raw: Raw) -> Result<Invocation, UsageError> {
             Verb::Health(raw.kind.unwrap_or(HealthKind::Auto))
         }
         "check" => {
-            none(words.get(1..).unwrap_or(&[]))?;
+            // A supervisord.conf was named by its option.
+            let taken = usize::from(!supervisord);
+            none(words.get(taken..).unwrap_or(&[]))?;
             Verb::Check(words.first().map(PathBuf::from))
         }
         "version" => {

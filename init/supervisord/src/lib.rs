@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use holdall_protocol::{Manifest, Reader, ServiceName, diagnostic};
+use holdall_protocol::{Manifest, Reader, ServiceName};
 
 mod conf;
 mod convert;
@@ -114,8 +114,8 @@ pub fn read(
         let place = ini::Place::default();
         let help = "write a line [supervisord] at its beginning";
         sources.wrong(&place, "there is no [supervisord]", Some(help.to_owned()));
-        let wrong = sources.verdict();
-        return Err(wrong.err().unwrap_or(ConfError::Wrong(path)));
+        sources.verdict()?;
+        return Err(ConfError::wrong(&path, "", Vec::new()));
     };
     let mut values = Values::of(&ini, section, &variables, &mut sources);
     let common = conf::common(&mut values, around);
@@ -139,7 +139,7 @@ fn check(path: &str, manifest: &Manifest) -> Result<(), ConfError> {
     let text = manifest.to_toml();
     let wrong = |mistakes: Vec<_>| {
         let name = format!("{path}, converted");
-        ConfError::Wrong(diagnostic::render(&name, &text, &mistakes))
+        ConfError::wrong(&name, &text, mistakes)
     };
     Manifest::from_toml(&text, Reader::Design)
         .map(drop)

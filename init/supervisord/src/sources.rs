@@ -1,9 +1,9 @@
 //! The files of a configuration, and what is wrong in them.
 
-use std::fmt::Write as _;
 use std::io;
 
-use holdall_protocol::{Diagnostic, diagnostic};
+use holdall_protocol::Diagnostic;
+use holdall_protocol::diagnostic::{self, Problem};
 
 use crate::expand::Variables;
 use crate::glob;
@@ -33,9 +33,26 @@ pub enum ConfError {
         #[source]
         source: io::Error,
     },
-    /// It is wrong: every mistake, with its place and its line.
-    #[error("{0}")]
-    Wrong(String),
+    /// It is wrong.
+    #[error("{text}")]
+    Wrong {
+        /// Every mistake, with its place and its line.
+        text: String,
+        /// The same for programs, each with the path of its file.
+        problems: Vec<(String, Problem)>,
+    },
+}
+
+impl ConfError {
+    /// What is wrong in one file.
+    pub(crate) fn wrong(path: &str, text: &str, mistakes: Vec<Diagnostic>) -> Self {
+        let rendered = diagnostic::render(path, text, &mistakes);
+        let problems = diagnostic::problems(text, mistakes).into_iter();
+        Self::Wrong {
+            text: rendered,
+            problems: problems.map(|one| (path.to_owned(), one)).collect(),
+        }
+    }
 }
 
 /// One file that was read.
@@ -89,7 +106,7 @@ impl Sources {
         if self.mistakes.is_empty() {
             return Ok(());
         }
-        let mut text = String::new();
+        let (mut all, mut problems) = (String::new(), Vec::new());
         for (number, Source { path, text: source }) in self.files.iter().enumerate() {
             let mut own: Vec<Diagnostic> = self
                 .mistakes
@@ -99,9 +116,19 @@ impl Sources {
                 .collect();
             own.sort_by_key(|mistake| mistake.span.start);
             own.dedup();
-            let _infallible = write!(text, "{}", diagnostic::render(path, source, &own));
+            if let ConfError::Wrong {
+                text,
+                problems: more,
+            } = ConfError::wrong(path, source, own)
+            {
+                all.push_str(&text);
+                problems.extend(more);
+            }
         }
-        Err(ConfError::Wrong(text))
+        Err(ConfError::Wrong {
+            text: all,
+            problems,
+        })
     }
 
     /// Reads the file and what it includes. Gives the patterns that fit no file.

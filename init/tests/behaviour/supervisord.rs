@@ -13,7 +13,7 @@ use holdall_supervisord::{Files, Surroundings};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::world::{Init, Setup, eventually, kill_marked, program, said};
+use crate::world::{INIT, Init, Setup, eventually, kill_marked, program, said};
 
 /// `supervisorctl`'s names with its states.
 type States = BTreeMap<String, String>;
@@ -371,6 +371,69 @@ fn an_event_listener_is_refused_with_what_stands_in_for_it() {
     ] {
         assert!(stderr.contains(words), "{stderr}");
     }
+}
+
+#[test]
+fn check_names_every_key_that_is_not_carried_with_its_line_and_why() {
+    let (setup, env) = Ours::setup("logs.conf");
+    let check = |name: &str, more: &[&str]| {
+        let mut command = Command::new(INIT);
+        command.args(["check", "--supervisord", &setup.path(name)]);
+        let output = command.args(more).envs(&env).output();
+        output.expect("init can be started")
+    };
+    let output = check("logs.conf", &[]);
+    assert!(output.status.success(), "{}", said(&output));
+    let text = String::from_utf8(output.stdout).expect("text");
+    let conf = fs::read_to_string(setup.path("logs.conf")).expect("the corpus");
+    let logfile = conf.lines().position(|line| line.starts_with("logfile"));
+    let line = logfile.expect("it has one") + 1;
+    let at = format!(
+        "{}:{line}: [supervisord] logfile: ",
+        setup.path("logs.conf")
+    );
+    let found = text.lines().find(|line| line.starts_with(&at));
+    assert!(found.expect(&text).len() > at.len() + 10, "{text}");
+    assert!(
+        text.contains(" without effect, or not all of it\n"),
+        "{text}"
+    );
+
+    let output = check("logs.conf", &["--format", "json"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let notes = json["notes"].as_array().expect("a list");
+    assert_eq!(notes.len(), text.lines().count() - 1);
+    assert!(
+        notes
+            .iter()
+            .all(|note| note["at"].is_string() && note["why"].is_string())
+    );
+    assert!(json["services"].is_u64() && json["problems"] == serde_json::json!([]));
+
+    let output = check("listener.conf", &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("[eventlistener:guard] is refused"));
+    let output = check("listener.conf", &["--format", "json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let problem = &json["problems"][0];
+    assert!(problem["line"].as_u64() > Some(1), "{json}");
+    assert_eq!(problem["file"], setup.path("listener.conf"));
+    assert!(json["services"].is_null());
+
+    let path = setup.path("bad.conf");
+    fs::write(
+        &path,
+        "[supervisord]\n[program:x]\ncommand = x\nautostart = perhaps\n",
+    )
+    .expect("write");
+    let output = check("bad.conf", &["--format", "json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(json["problems"][0]["line"], 4);
+    let output = check("bad.conf", &[]);
+    assert!(output.status.code() == Some(1) && said(&output).contains("bad.conf:4:"));
+    assert_eq!(check("none.conf", &[]).status.code(), Some(1));
 }
 
 #[test]
