@@ -20,11 +20,20 @@ use page::Block;
 use shell::Shell;
 
 /// Pages with something to type, each with a story below.
-const TYPED: [&str; 2] = ["README.md", "docs/tutorial.md"];
+const TYPED: [&str; 8] = [
+    "README.md",
+    "docs/tutorial.md",
+    "examples/instances/README.md",
+    "examples/jobs/README.md",
+    "examples/listener/README.md",
+    "examples/logs/README.md",
+    "examples/postgres/README.md",
+    "examples/readiness/README.md",
+];
 
 /// Blocks of all pages that are not run. Another one is another promise that
 /// no test holds: it needs a change here.
-const NOT_RUN: usize = 3;
+const NOT_RUN: usize = 4;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -56,10 +65,15 @@ fn pages() -> Vec<String> {
     found
 }
 
-/// Types the page into a shell of its own.
-fn follow(page: &str) {
-    let env = Env::new();
-    let mut shell = Shell::new(&env);
+/// Types the page into a shell of its own. One of an example has the other
+/// files of its folder beside it.
+fn follow(env: &Env, page: &str) {
+    let folder = page.trim_end_matches("/README.md").replace('/', "-");
+    let mut shell = Shell::new(env, &folder);
+    if page.starts_with("examples/") {
+        let beside = root().join(page).with_file_name(".");
+        shell.copy(&beside);
+    }
     for block in blocks(page) {
         let place = format!("{page}:{}", block.line);
         if block.reason.is_some() {
@@ -77,12 +91,26 @@ fn follow(page: &str) {
 
 #[test]
 fn the_readme_does_what_it_says() {
-    follow("README.md");
+    follow(&Env::new(), "README.md");
 }
 
 #[test]
 fn the_tutorial_does_what_it_says() {
-    follow("docs/tutorial.md");
+    follow(&Env::new(), "docs/tutorial.md");
+}
+
+#[test]
+fn the_example_of_postgres_does_what_it_says() {
+    follow(&Env::kept("examples"), "examples/postgres/README.md");
+}
+
+/// They stand on one base, which is made once on a machine.
+#[test]
+fn the_small_examples_do_what_they_say() {
+    let env = Env::kept("examples");
+    for name in ["instances", "jobs", "listener", "logs", "readiness"] {
+        follow(&env, &format!("examples/{name}/README.md"));
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -14,7 +15,16 @@ use crate::leaks;
 /// is left and then fails the story if anything stayed behind.
 #[derive(Debug)]
 pub(crate) struct Env {
-    root: TempDir,
+    root: Root,
+}
+
+#[derive(Debug)]
+enum Root {
+    /// Goes with the story.
+    Own(TempDir),
+    /// Stays, as a user's would, so that only the first run on a machine makes
+    /// or downloads anything. Locked: stories with it run one after the other.
+    Kept { path: PathBuf, _lock: File },
 }
 
 /// What a run of the command printed and returned.
@@ -60,12 +70,31 @@ impl Env {
     pub(crate) fn new() -> Self {
         let root = tempfile::Builder::new().prefix("holdall-e2e-").tempdir();
         Self {
-            root: root.expect("a temporary folder"),
+            root: Root::Own(root.expect("a temporary folder")),
         }
     }
 
+    /// The root of this name, as the last story left it: without a box.
+    pub(crate) fn kept(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::create_dir_all(&path).expect("a folder below target");
+        let lock = File::create(path.join("lock")).expect("a file below target");
+        lock.lock().expect("the lock of the root");
+        let env = Self {
+            root: Root::Kept { path, _lock: lock },
+        };
+        // A story that was killed may have left some.
+        for id in env.boxes() {
+            let _id = env.run(["rm", "-f", &id]).ok();
+        }
+        env
+    }
+
     pub(crate) fn root(&self) -> &Path {
-        self.root.path()
+        match &self.root {
+            Root::Own(dir) => dir.path(),
+            Root::Kept { path, .. } => path,
+        }
     }
 
     /// The command, not yet run.

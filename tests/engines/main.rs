@@ -35,6 +35,7 @@ mod podman;
 mod terminal;
 
 mod archives;
+mod dockerfile;
 mod flags;
 mod foreign;
 mod health;

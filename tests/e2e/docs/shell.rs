@@ -28,10 +28,11 @@ pub(super) struct Shell {
 }
 
 impl Shell {
-    /// In an empty folder, with `holdall` on the path.
-    pub(super) fn new(env: &Env) -> Self {
-        let folder = env.root().join("typed");
-        std::fs::create_dir(&folder).expect("a folder below the root");
+    /// In a folder of this name, with `holdall` on the path. It is empty, but
+    /// in a kept root: that has the holdall.lock of the last time.
+    pub(super) fn new(env: &Env, name: &str) -> Self {
+        let folder = env.root().join("typed").join(name);
+        std::fs::create_dir_all(&folder).expect("a folder below the root");
         let programs = Path::new(env!("CARGO_BIN_EXE_holdall")).parent();
         let programs = programs.expect("a program lies in a folder").display();
         let mut child = Command::new("bash")
@@ -101,6 +102,17 @@ impl Shell {
         } else if let Err(reason) = once() {
             panic!("{typed}{reason}");
         }
+    }
+
+    /// Copies what lies in a folder into that of the shell.
+    pub(super) fn copy(&self, from: &Path) {
+        let mut copy = Command::new("cp");
+        let done = copy
+            .arg("-a")
+            .arg(from.join("."))
+            .arg(&self.folder)
+            .status();
+        assert!(done.expect("cp can be started").success());
     }
 
     /// Writes a file that the page shows. `path` begins in the page's folder.
