@@ -170,7 +170,7 @@ fn manifest(from: &mut Unstructured<'_>) -> Result<Manifest> {
         manifest.init.stop_timeout = span(from)?;
     }
     for at in 0..from.int_in_range(0..=MAX_SERVICES)? {
-        manifest.services.push(service(from, at)?);
+        manifest.services.push(service(from, at)?.into());
     }
     Ok(manifest)
 }

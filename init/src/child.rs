@@ -47,10 +47,11 @@ const OOM_SCORE_ADJ: &CStr = c"/proc/self/oom_score_adj";
 
 fn prepare(launch: &mut Launch, stdio: &Stdio<'_>, first: RawFd) -> Result<(), (Stage, Errno)> {
     let at = |stage| move |errno| (stage, errno);
-    sys::default_signals();
+    sys::heed_signals();
     session(stdio)?;
     for cgroup in &launch.cgroups {
-        unistd::write(cgroup, b"0").map_err(at(Stage::Cgroup))?;
+        let cgroup = sys::adopt(*cgroup).ok_or((Stage::Cgroup, Errno::EBADF))?;
+        unistd::write(&cgroup, b"0").map_err(at(Stage::Cgroup))?;
     }
     descriptors(launch, stdio, first).map_err(at(Stage::Descriptors))?;
     if let Some(mark) = launch.mark {

@@ -13,11 +13,18 @@ use holdall_supervisord::ConfError;
 use crate::args::DEFAULT_CONFIG;
 use crate::environment::Environment;
 use crate::listener::with_listener;
-use crate::supervisord;
+use crate::{supervisord, sys};
 
 /// The largest file that is read. The checked form of a thousand services is a
 /// tenth of it.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
+
+/// What reading a file takes at most, for each of its bytes: the text, its
+/// tree, and the services made of it.
+const READ_TAKES: usize = 32;
+
+/// And beside that.
+const READ_TAKES_AT_LEAST: usize = 64 * 1024;
 
 /// Why there are no services to run.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +33,8 @@ pub(crate) enum ConfigError {
     Read { path: PathBuf, source: io::Error },
     #[error("cannot read {0}: it is larger than 4 MiB")]
     TooLarge(PathBuf),
+    #[error("cannot read {0}: there is too little memory for it")]
+    NoMemory(PathBuf),
     /// With every mistake, its place and its hint.
     #[error("{0}")]
     Invalid(String),
@@ -103,10 +112,16 @@ fn read(path: &Path) -> Result<String, ConfigError> {
         path: path.to_owned(),
         source,
     };
-    text_of(path).map_err(|source| match source.kind() {
+    let fail_as = |source: io::Error| match source.kind() {
         io::ErrorKind::FileTooLarge => ConfigError::TooLarge(path.to_owned()),
         _ => fail(source),
-    })
+    };
+    let length = fs::metadata(path).map_err(fail)?.len().min(MAX_BYTES);
+    // Half-way there would be no way back from a want of memory.
+    if !sys::has_room(usize::try_from(length).unwrap_or(0) * READ_TAKES + READ_TAKES_AT_LEAST) {
+        return Err(ConfigError::NoMemory(path.to_owned()));
+    }
+    text_of(path).map_err(fail_as)
 }
 
 /// The text of a file, unless it is longer than any is.
@@ -185,7 +200,10 @@ pub(crate) fn check(file: Option<PathBuf>, json: bool) -> u8 {
 pub(crate) fn report(error: &ConfigError) {
     match error {
         ConfigError::Invalid(text) => drop(write!(stderr(), "{text}")),
-        ConfigError::Read { .. } | ConfigError::TooLarge(_) | ConfigError::Profile(_) => {
+        ConfigError::Read { .. }
+        | ConfigError::TooLarge(_)
+        | ConfigError::NoMemory(_)
+        | ConfigError::Profile(_) => {
             crate::say(error);
         }
     }

@@ -109,12 +109,15 @@ impl Kills {
     /// which children of init are somebody's main process.
     pub(crate) fn rounds(&mut self, now: Timestamp, known: impl Fn(i32) -> bool) -> Vec<Target> {
         let has_proc = self.has_proc;
+        // Looked at once for all of them: their leaders are gone by now.
+        let mut strangers = None;
+        let mut strangers = || *strangers.get_or_insert_with(|| has_strangers(&known));
         let mut gone = Vec::new();
         for (target, job) in &mut self.jobs {
             if job.leader.is_some() || job.next > now {
                 continue;
             }
-            if job.round(has_proc, &known) {
+            if job.round(has_proc, &mut strangers) {
                 gone.push(*target);
             } else {
                 job.next = now + job.wait;
@@ -130,7 +133,7 @@ impl Kills {
 
 impl Job {
     /// Kills what it finds; true when there was nothing.
-    fn round(&self, has_proc: bool, known: &impl Fn(i32) -> bool) -> bool {
+    fn round(&self, has_proc: bool, strangers: &mut impl FnMut() -> bool) -> bool {
         let empty = match &self.cgroup {
             Some(cgroup) => cgroup.kill_all(),
             None => true,
@@ -138,10 +141,7 @@ impl Job {
         let Some(mark) = self.mark.filter(|_| has_proc) else {
             return empty;
         };
-        // Whoever outlived its parents is a child of init by now, so without
-        // an unknown child there is nobody to look for. (Only the descendants
-        // of one that is alive could hide, and the leader is gone.)
-        if lineage::children().is_some_and(|children| children.into_iter().all(known)) {
+        if !strangers() {
             return empty;
         }
         let scan = lineage::scan(Some(mark));
@@ -151,6 +151,14 @@ impl Job {
         }
         empty && scan.found.is_empty() && !scan.uncertain
     }
+}
+
+/// Whether init has a child that is nobody's main process, or may have. Whoever
+/// outlived its parents is a child of init by now, so without one there is
+/// nobody to look for. (Only the descendants of one that is alive could hide,
+/// and the leader is gone.)
+fn has_strangers(known: &impl Fn(i32) -> bool) -> bool {
+    lineage::children().is_none_or(|children| !children.into_iter().all(known))
 }
 
 /// Kills a group by the number of its leader, which must not be reaped yet.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::RawFd;
 use std::os::unix::fs::MetadataExt;
 
 use holdall_protocol::account::Account;
@@ -20,7 +20,9 @@ use crate::{account, env_file};
 /// Digits of the largest process number; such a slot is filled in by the child.
 const PID_DIGITS: &str = "0000000000";
 
-/// Everything about a program that is to run, ready for the child.
+/// Everything about a program that is to run, ready for the child, which gets a
+/// copy: what is borrowed here would not be there.
+#[derive(Clone)]
 pub(crate) struct Launch {
     /// The program's name as it was asked for, for messages.
     pub(crate) program: String,
@@ -49,7 +51,7 @@ pub(crate) struct Launch {
     /// The value of RLIMIT_LOCKS by which its descendants are found.
     pub(crate) mark: Option<u64>,
     /// `cgroup.procs` of each group that it joins.
-    pub(crate) cgroups: Vec<OwnedFd>,
+    pub(crate) cgroups: Vec<RawFd>,
     /// It is not executed: the child, as whom it would run, looks whether it
     /// is there.
     pub(crate) looks: bool,
@@ -157,8 +159,8 @@ impl Launch {
         Ok(Self {
             program: String::from_utf8_lossy(&program).into_owned(),
             candidates,
-            argv: Strings::new(argv?),
-            env: Strings::new(strings),
+            argv: Strings::new(&argv?),
+            env: Strings::new(&strings),
             pid_slots,
             dir: None,
             account: None,

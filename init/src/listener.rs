@@ -3,6 +3,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
 
 use holdall_protocol::Manifest;
 use holdall_protocol::account::Account;
@@ -25,7 +26,8 @@ const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// The services of a manifest, and init's own beside them.
 pub(crate) fn with_listener(mut manifest: Manifest) -> Manifest {
-    manifest.services.extend(manifest.init.listener_service());
+    let own = manifest.init.listener_service();
+    manifest.services.extend(own.map(Arc::new));
     manifest
 }
 

@@ -180,6 +180,7 @@ impl Pid1 {
             self.hear_log();
             self.reap();
             self.due();
+            self.relieve();
         }
     }
 
@@ -191,6 +192,7 @@ impl Pid1 {
 
     pub(crate) fn act(&mut self) {
         loop {
+            self.relieve();
             let event = match self.supervisor.poll_action() {
                 Some(action) => self.perform(action),
                 None if self.starting.is_empty() => return,
@@ -205,6 +207,14 @@ impl Pid1 {
                 self.now = self.clock.now();
                 self.supervisor.handle(self.now, event);
             }
+        }
+    }
+
+    /// Lets go of what can be done without, where memory has run short.
+    fn relieve(&mut self) {
+        if sys::memory_ran_short() {
+            self.log.relieve();
+            sys::refill_memory();
         }
     }
 

@@ -20,7 +20,11 @@ impl Pid1 {
     /// Reads all signals that wait.
     pub(crate) fn take_signals(&mut self) {
         while let Some(info) = self.signals.next() {
-            let no_service = self.base.services.iter().all(listener::is);
+            let no_service = self
+                .base
+                .services
+                .iter()
+                .all(|service| listener::is(service));
             let only_command = no_service && self.foreground.is_some();
             let number = u8::try_from(info.ssi_signo).unwrap_or(0);
             match meaning(number, info.ssi_code, only_command) {

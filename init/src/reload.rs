@@ -1,6 +1,8 @@
 //! A new set of services while the box runs: the file read again, or another
 //! number of instances.
 
+use std::sync::Arc;
+
 use holdall_protocol::control::{ErrorKind, Response};
 use holdall_protocol::manifest::{Manifest, Schedule};
 use holdall_protocol::{ServiceName, suggest};
@@ -53,7 +55,7 @@ impl Pid1 {
             );
             return Err((ErrorKind::Failed, message));
         }
-        service.instances = Some(count);
+        Arc::make_mut(service).instances = Some(count);
         self.put(manifest, false)
     }
 

@@ -82,7 +82,7 @@ pub(crate) fn run(options: &Options<'_>) -> u8 {
     };
     // What reading the file took is not needed again: with a thousand services
     // it is more than what they need to be minded.
-    sys::give_back_memory();
+    sys::mind_memory();
     let code = pid1.run().unwrap_or_else(|errno| {
         complain(&format!(
             "holdall-init: cannot wait for events: {}",

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
 
 use holdall_protocol::manifest::{Listen, Manifest, Service};
 use holdall_supervise::ServiceId;
@@ -114,7 +115,7 @@ impl Sockets {
     }
 
     /// Closes those that are not wanted any more.
-    pub(crate) fn keep(&mut self, wanted: &[Service]) {
+    pub(crate) fn keep(&mut self, wanted: &[Arc<Service>]) {
         self.inner.retain(|inner| {
             let mut wanted = wanted.iter().flat_map(|service| &service.listen);
             let keep = wanted.any(|wanted| same(inner, wanted));

@@ -13,7 +13,7 @@ use nix::unistd::{self, Pid};
 
 use crate::child;
 use crate::launch::Launch;
-use crate::sys::{self, Forked};
+use crate::sys;
 
 /// How long a start waits for `exec` to go through, in milliseconds. It takes
 /// well under one; a program on a file system that hangs takes for ever, and
@@ -180,16 +180,15 @@ pub(crate) fn spawn(launch: Launch, stdio: &Stdio<'_>) -> Result<Spawned, SpawnE
 
 /// Makes the child. Several can be on their way at a time; each is to be
 /// finished before any child is reaped.
-pub(crate) fn begin(mut launch: Launch, stdio: &Stdio<'_>) -> Result<Starting, SpawnError> {
+pub(crate) fn begin(launch: Launch, stdio: &Stdio<'_>) -> Result<Starting, SpawnError> {
     let (report, reporter) = unistd::pipe2(OFlag::O_CLOEXEC).map_err(SpawnError::Pipe)?;
-    match sys::fork().map_err(SpawnError::Fork)? {
-        Forked::Child => child::become_program(&mut launch, stdio, &reporter),
-        Forked::Parent(pid) => Ok(Starting {
-            launch,
-            pid,
-            report,
-        }),
-    }
+    let child = |mut launch| child::become_program(&mut launch, stdio, &reporter);
+    let pid = sys::fork_with(&launch, child).map_err(SpawnError::Fork)?;
+    Ok(Starting {
+        launch,
+        pid,
+        report,
+    })
 }
 
 impl Starting {

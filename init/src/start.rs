@@ -61,7 +61,7 @@ impl Pid1 {
             self.log.about(id, complaint);
         }
         instance.cgroup = Some(joining.cgroup);
-        launch.cgroups = joining.procs;
+        launch.cgroups = joining.procs.iter().map(AsRawFd::as_raw_fd).collect();
         let owner = launch.owner();
         self.notices.set_owner(id, owner.map(|(uid, _)| uid));
         let gate = self.log.begin(id, &service.log, owner.map(|(_, gid)| gid));

@@ -5,16 +5,24 @@
 //! **Invariant:** this program never starts a thread. Several calls here are
 //! sound, and a child may run ordinary code after `fork`, only because of it.
 
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use holdall_protocol::Signal;
 use holdall_protocol::control::{Exit, WindowSize};
 use nix::errno::Errno;
 
+mod memory;
 mod message;
+mod program;
+mod signal;
+#[cfg(small)]
+mod stand_ins;
 
+pub(crate) use memory::{fork_with, has_room, memory_ran_short, mind_memory, refill_memory};
 pub(crate) use message::{SCM_PIDFD, ask_for_sender, receive};
+pub(crate) use program::{Strings, execve};
+pub(crate) use signal::{default_signals, heed_signals, ignore_signal, restore_signal};
 
 /// Where the C library enters. Rust's own start stays out: its guard of the
 /// stack's end alone, which PID 1 has no use for, brings the C library's
@@ -28,7 +36,7 @@ extern "C" fn main(_count: c_int, _words: *const *const c_char) -> c_int {
 }
 
 /// Which side of a fork runs.
-pub(crate) enum Forked {
+enum Forked {
     /// The old process; the child's number.
     Parent(i32),
     /// The new one.
@@ -36,14 +44,19 @@ pub(crate) enum Forked {
 }
 
 /// Makes a child. Every signal should be blocked, so that none is delivered to
-/// the child before it has put its signals in order.
-pub(crate) fn fork() -> Result<Forked, Errno> {
+/// the child before it has put its signals in order. By the kernel's own call:
+/// the C library's has work to do for threads, and for programs that go on in
+/// the child, and brings its loader along.
+fn fork() -> Result<Forked, Errno> {
+    let (flags, none) = (c_long::from(libc::SIGCHLD), 0_usize);
     // SAFETY: the process has one thread (the module's invariant), so no lock
-    // can be held by a thread that is missing in the child.
-    let pid = unsafe { libc::fork() };
-    match Errno::result(pid)? {
-        0 => Ok(Forked::Child),
-        pid => Ok(Forked::Parent(pid)),
+    // can be held by a thread that is missing in the child; it runs on in a
+    // copy of this stack, and only to exec or to its end.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, none, none, none, none) };
+    match i32::try_from(Errno::result(pid)?) {
+        Ok(0) => Ok(Forked::Child),
+        Ok(pid) => Ok(Forked::Parent(pid)),
+        Err(_) => Err(Errno::EINVAL),
     }
 }
 
@@ -58,55 +71,6 @@ pub(crate) fn set_nice(nice: i8) -> Result<(), Errno> {
     // SAFETY: setpriority takes numbers and touches no memory of ours.
     let done = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, c_int::from(nice)) };
     Errno::result(done).map(drop)
-}
-
-/// A list of strings in the form that `execve` wants, made before the fork.
-pub(crate) struct Strings {
-    /// Each with its NUL. Never resized, as `pointers` points into them.
-    bytes: Vec<Box<[u8]>>,
-    /// One for each of `bytes`, then a null.
-    pointers: Vec<*const c_char>,
-}
-
-impl Strings {
-    pub(crate) fn new(strings: impl IntoIterator<Item = CString>) -> Self {
-        let bytes: Vec<Box<[u8]>> = strings
-            .into_iter()
-            .map(|s| s.into_bytes_with_nul().into_boxed_slice())
-            .collect();
-        let mut pointers: Vec<*const c_char> = bytes.iter().map(|s| s.as_ptr().cast()).collect();
-        pointers.push(std::ptr::null());
-        Self { bytes, pointers }
-    }
-
-    /// Overwrites the bytes of string `index` from `at` on, its last NUL
-    /// excepted. Allocates nothing: it is used between fork and exec.
-    pub(crate) fn patch(&mut self, index: usize, at: usize, text: &[u8]) {
-        let Some(string) = self.bytes.get_mut(index) else {
-            return;
-        };
-        let end = string.len().saturating_sub(1);
-        if let Some(room) = string.get_mut(at..end) {
-            for (slot, byte) in room
-                .iter_mut()
-                .zip(text.iter().chain(std::iter::repeat(&0)))
-            {
-                *slot = *byte;
-            }
-        }
-        if let (Some(pointer), Some(string)) = (self.pointers.get_mut(index), self.bytes.get(index))
-        {
-            *pointer = string.as_ptr().cast();
-        }
-    }
-}
-
-/// Replaces this process; comes back only with an error.
-pub(crate) fn execve(path: &CStr, argv: &Strings, env: &Strings) -> Errno {
-    // SAFETY: the path ends in NUL; both lists end in null and point into
-    // boxed strings with a NUL at their end, owned by the same value.
-    unsafe { libc::execve(path.as_ptr(), argv.pointers.as_ptr(), env.pointers.as_ptr()) };
-    Errno::last()
 }
 
 /// Makes descriptor `to` a copy of `from` that stays open over exec. `to` must
@@ -185,41 +149,6 @@ pub(crate) fn adopt(fd: RawFd) -> Option<OwnedFd> {
     // that the kernel has just given out in a message, or an inherited one
     // before anything else could own it.
     Some(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-/// All 64 signals to their default action. The kernel's own call, as glibc's
-/// refuses the two that it keeps for itself.
-pub(crate) fn default_signals() {
-    // As large as the kernel's struct on any architecture; all zero is
-    // SIG_DFL, no flags, empty mask.
-    let zero = [0_u64; 8];
-    for number in 1..=64 {
-        // SAFETY: `zero` outlives the call and is at least as large as the
-        // struct read; the old action is not asked for. KILL and STOP are
-        // refused, which is right.
-        unsafe {
-            let (action, none) = (zero.as_ptr(), std::ptr::null_mut::<c_void>());
-            libc::syscall(
-                libc::SYS_rt_sigaction,
-                number,
-                action,
-                none,
-                size_of::<u64>(),
-            );
-        }
-    }
-}
-
-/// Ignores one signal, which also discards it where it is pending.
-pub(crate) fn ignore_signal(signal: Signal) {
-    // SAFETY: SIG_IGN installs no code.
-    unsafe { libc::signal(c_int::from(signal.number()), libc::SIG_IGN) };
-}
-
-/// The default action again.
-pub(crate) fn restore_signal(signal: Signal) {
-    // SAFETY: SIG_DFL installs no code.
-    unsafe { libc::signal(c_int::from(signal.number()), libc::SIG_DFL) };
 }
 
 /// A child that has ended.
@@ -345,13 +274,6 @@ pub(crate) fn resize(terminal: &OwnedFd, size: WindowSize) -> Result<(), Errno> 
     // SAFETY: the call reads one winsize, which `size` is.
     Errno::result(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) })
         .map(drop)
-}
-
-/// Gives back to the kernel what the allocator keeps of freed memory.
-pub(crate) fn give_back_memory() {
-    // SAFETY: the call takes a number and changes nothing that is in use; it
-    // may be called at any time.
-    unsafe { libc::malloc_trim(0) };
 }
 
 /// Whether a child has ended and is not reaped: by a handle, so that it is that

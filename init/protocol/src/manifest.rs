@@ -6,6 +6,7 @@
 //! types, its reader and its writer.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::{Millis, ServiceName};
 
@@ -52,8 +53,9 @@ pub struct Manifest {
     pub name: Option<String>,
     /// `[init]`.
     pub init: InitSettings,
-    /// `[service.NAME]`, in the order of the file.
-    pub services: Vec<Service>,
+    /// `[service.NAME]`, in the order of the file. Shared by what is made of this
+    /// manifest: an init with a thousand services holds each of them once.
+    pub services: Vec<Arc<Service>>,
     /// `[profile.NAME]`.
     pub profiles: BTreeMap<String, Profile>,
 }

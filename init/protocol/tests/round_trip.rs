@@ -410,10 +410,10 @@ prop_compose! {
                     service.depends_on.push(Dependency { service: other.name.clone(), condition });
                 }
             }
-            manifest.services.push(service);
+            manifest.services.push(service.into());
         }
         for (profile, (env, own, life, process)) in profiles {
-            let daemons = |service: &&Service| service.kind == Kind::Daemon;
+            let daemons = |service: &&std::sync::Arc<Service>| service.kind == Kind::Daemon;
             let first = manifest.services.iter().find(daemons);
             let overlay = first.zip(own).map(|(base, env)| {
                 let service = laid_over(base, &life, &process);

@@ -259,6 +259,13 @@ impl Log {
         }
     }
 
+    /// Memory has run short: lets go of what can be done without, and says so.
+    pub(crate) fn relieve(&mut self) {
+        if self.ring.halve() {
+            self.say("out of memory: keeps half as many lines of the log from now on");
+        }
+    }
+
     /// Writes what the reader takes, and says what it has missed.
     pub(crate) fn flush(&mut self) {
         if let Some(sink) = &mut self.sink {

@@ -4,6 +4,7 @@
 //! reader is behind, a single call leaves all of a kind alone.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, OwnedFd};
 
 use holdall_protocol::log::Stream;
@@ -53,8 +54,10 @@ struct Pipe {
 /// All pipes, and the buffer that they are read into.
 pub(crate) struct Pipes {
     epolls: [Epolled; 3],
+    /// By the number of their service, in the upper half, and a number of their
+    /// own: those of one service lie together.
     pipes: BTreeMap<u64, Pipe>,
-    next: u64,
+    next: u32,
     buffer: Vec<u8>,
 }
 
@@ -101,14 +104,14 @@ impl Pipes {
         gate: Gate,
         owner: Option<(u32, u32)>,
     ) -> Result<[OwnedFd; 2], Errno> {
-        let service = Some(service);
-        let mut open = |stream| self.open(Source { service, stream }, gate, owner);
+        let mut open = |stream| self.open(service, stream, gate, owner);
         Ok([open(Stream::Stdout)?, open(Stream::Stderr)?])
     }
 
     fn open(
         &mut self,
-        source: Source,
+        service: ServiceId,
+        stream: Stream,
         gate: Gate,
         owner: Option<(u32, u32)>,
     ) -> Result<OwnedFd, Errno> {
@@ -118,17 +121,22 @@ impl Pipes {
             // Refused without privilege, where the owner is right already.
             let _ = unistd::fchown(&write, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
         }
-        self.next += 1;
+        self.next = self.next.wrapping_add(1);
+        let number = numbers(service).start() | u64::from(self.next);
         if let Some(epoll) = epoll_of(&self.epolls, gate) {
-            epoll.add(&read, EpollEvent::new(EpollFlags::EPOLLIN, self.next))?;
+            epoll.add(&read, EpollEvent::new(EpollFlags::EPOLLIN, number))?;
         }
+        let source = Source {
+            service: Some(service),
+            stream,
+        };
         let pipe = Pipe {
             fd: read,
             gate,
             source,
             lines: Lines::default(),
         };
-        self.pipes.insert(self.next, pipe);
+        self.pipes.insert(number, pipe);
         Ok(write)
     }
 
@@ -161,11 +169,7 @@ impl Pipes {
     /// The service has ended: reads what its pipes hold at this moment, its
     /// last words; they stay open for those that it has left behind.
     pub(crate) fn drain(&mut self, service: ServiceId, log: &mut Log) {
-        for pipe in self
-            .pipes
-            .values_mut()
-            .filter(|pipe| pipe.source.service == Some(service))
-        {
+        for (_, pipe) in self.pipes.range_mut(numbers(service)) {
             let mut left = sys::readable_bytes(&pipe.fd).unwrap_or(0);
             while left > 0 {
                 match pipe.read(&mut self.buffer, log) {
@@ -181,11 +185,7 @@ impl Pipes {
     /// one of its own.
     pub(crate) fn close_all(&mut self, service: ServiceId, log: &mut Log) {
         self.drain(service, log);
-        let of = self
-            .pipes
-            .iter()
-            .filter(|(_, pipe)| pipe.source.service == Some(service));
-        for number in of.map(|(number, _)| *number).collect::<Vec<_>>() {
+        while let Some((&number, _)) = self.pipes.range(numbers(service)).next() {
             self.close(number, log);
         }
     }
@@ -218,6 +218,12 @@ impl Pipe {
         let source = self.source;
         self.lines.finish(|batch| log.lines(source, batch));
     }
+}
+
+/// The numbers of a service's pipes.
+fn numbers(service: ServiceId) -> RangeInclusive<u64> {
+    let first = u64::from(service.0) << 32;
+    first..=first | u64::from(u32::MAX)
 }
 
 fn epoll_of(epolls: &[Epolled], gate: Gate) -> Option<&Epoll> {

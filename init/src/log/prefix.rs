@@ -10,19 +10,23 @@ const INIT: &str = "init";
 /// Made once, as services write millions of lines.
 #[derive(Debug)]
 pub(crate) struct Prefixes {
-    init: Vec<u8>,
-    /// One for each service.
-    services: Vec<Vec<u8>>,
+    /// Init's, then one for each service.
+    all: Vec<u8>,
+    /// Of each.
+    length: usize,
 }
 
 impl Prefixes {
     pub(crate) fn of(names: &[ServiceName]) -> Self {
         let width = width(names);
-        let services = names.iter().map(|name| prefix(width, name.as_str()));
-        Self {
-            init: prefix(width, INIT),
-            services: services.collect(),
+        let mut all = prefix(width, INIT);
+        let length = all.len();
+        all.reserve_exact(length * names.len());
+        for name in names {
+            // A name is ASCII, and no longer than the width.
+            all.extend(prefix(width, name.as_str()));
         }
+        Self { all, length }
     }
 
     /// What stands before a line of this service, or of init.
@@ -31,8 +35,12 @@ impl Prefixes {
             Stream::Init => None,
             Stream::Stdout | Stream::Stderr => service,
         };
-        let own = service.and_then(|id| self.services.get(id.index()));
-        own.unwrap_or(&self.init)
+        let at = |index: usize| {
+            let start = self.length.checked_mul(index)?;
+            self.all.get(start..start.checked_add(self.length)?)
+        };
+        let own = service.and_then(|id| at(id.index().checked_add(1)?));
+        own.or_else(|| at(0)).unwrap_or(&[])
     }
 }
 

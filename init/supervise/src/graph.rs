@@ -1,6 +1,7 @@
 //! Who needs whom.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use holdall_protocol::manifest::{Condition, Service};
 
@@ -28,7 +29,7 @@ impl Graph {
     /// Takes the dependencies of services. One on a service that is not there is
     /// left out: the manifest's parser refuses it, so that it can only come
     /// from a manifest made by hand.
-    pub(crate) fn new(services: &[Service]) -> Self {
+    pub(crate) fn new(services: &[Arc<Service>]) -> Self {
         let numbered = (0_u32..).map(ServiceId).zip(services);
         let ids: BTreeMap<_, _> = numbered.clone().map(|(id, s)| (&s.name, id)).collect();
         let count = services.len();
@@ -213,7 +214,9 @@ mod tests {
         let mut manifest = Manifest::from_toml(&text, Reader::Init).expect("well-formed");
         // web needs app, app needs redis, and now redis needs app.
         let on_app = manifest.services[0].depends_on[0].clone();
-        manifest.services[1].depends_on.push(on_app);
+        Arc::make_mut(&mut manifest.services[1])
+            .depends_on
+            .push(on_app);
         assert_eq!(Graph::new(&manifest.services).order(), ids(&[3, 0, 1, 2]));
     }
 }

@@ -1,5 +1,7 @@
 //! A new manifest in place of the old one: only what changed is touched.
 
+use std::sync::Arc;
+
 use holdall_protocol::manifest::{Kind, Service, Start};
 use holdall_protocol::{Manifest, ServiceName};
 
@@ -87,7 +89,7 @@ impl Supervisor {
     }
 
     /// Takes over what a manifest says of one service; what is to happen to it.
-    fn take(&mut self, service: &Service) -> Option<(ServiceId, Input)> {
+    fn take(&mut self, service: &Arc<Service>) -> Option<(ServiceId, Input)> {
         let slot = self
             .definitions
             .iter()
@@ -98,13 +100,13 @@ impl Supervisor {
             let id = ServiceId(u32::try_from(self.services.len()).ok()?);
             let instance = Instance::new(id, service, self.options.seed);
             self.services.push(instance);
-            self.definitions.push(service.clone());
+            self.definitions.push(Arc::clone(service));
             self.ids.insert(service.name.clone(), id);
             self.timers.grow(self.services.len());
             return boots.then_some((id, Input::Up));
         };
         let old = self.definitions.get_mut(id.index())?;
-        let old = std::mem::replace(old, service.clone());
+        let old = std::mem::replace(old, Arc::clone(service));
         let instance = self.services.get_mut(id.index())?;
         instance.adopt(service);
         self.ids.insert(service.name.clone(), id);

@@ -1,6 +1,7 @@
 //! The whole box: events to services, and what follows for the others.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use holdall_protocol::manifest::{Kind, Service};
 use holdall_protocol::{Manifest, Millis, ServiceName};
@@ -45,7 +46,7 @@ pub struct Supervisor {
     pub(crate) graph: Graph,
     pub(crate) services: Vec<Instance>,
     /// By number, also those that are gone.
-    pub(crate) definitions: Vec<Service>,
+    pub(crate) definitions: Vec<Arc<Service>>,
     /// Those that are there.
     pub(crate) ids: BTreeMap<ServiceName, ServiceId>,
     pub(crate) relations: Vec<Relation>,
@@ -123,7 +124,7 @@ impl Supervisor {
     /// last.
     #[must_use]
     pub fn service(&self, id: ServiceId) -> Option<&Service> {
-        self.definitions.get(id.index())
+        self.definitions.get(id.index()).map(Arc::as_ref)
     }
 
     /// Every service that there is or was: their numbers are below this.

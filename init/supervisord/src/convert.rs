@@ -118,7 +118,7 @@ impl<'c> Converter<'c> {
                 let wait = process.stopwaitsecs.min(LONGEST);
                 let most = longest.entry(group.priority).or_default();
                 *most = wait.max(*most);
-                self.converted.manifest.services.push(service);
+                self.converted.manifest.services.push(service.into());
             }
         }
         let sum = longest

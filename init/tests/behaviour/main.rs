@@ -23,6 +23,7 @@ mod listener;
 mod log_files;
 mod log_forms;
 mod logs;
+mod memory;
 mod readiness;
 mod reload;
 mod sockets;

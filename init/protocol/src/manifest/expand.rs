@@ -1,5 +1,7 @@
 //! Services with `instances`, as so many services.
 
+use std::sync::Arc;
+
 use super::{Dependency, Dialect, Manifest, Probe, Reload, Service};
 use crate::ServiceName;
 
@@ -7,9 +9,15 @@ use crate::ServiceName;
 const VARIABLE: &str = "${INSTANCE}";
 
 impl Manifest {
+    /// The services, to be changed: one that is shared is copied first.
+    pub fn services_mut(&mut self) -> impl Iterator<Item = &mut Service> {
+        self.services.iter_mut().map(Arc::make_mut)
+    }
+
     /// Each service with `instances` as that many, named `NAME@1` and so on,
     /// with `${INSTANCE}` filled in; who depends on it depends on each. The
-    /// sockets of `listen` are the same for all of them, by their names.
+    /// sockets of `listen` are the same for all of them, by their names. What
+    /// this changes nothing about is shared with this manifest.
     #[must_use]
     pub fn expanded(&self) -> Self {
         let count = |name: &ServiceName| {
@@ -18,23 +26,29 @@ impl Manifest {
         };
         let mut services = Vec::with_capacity(self.services.len());
         for service in &self.services {
-            let mut service = service.clone();
-            let needs = std::mem::take(&mut service.depends_on);
-            for need in needs {
-                let Some(count) = count(&need.service) else {
-                    service.depends_on.push(need);
-                    continue;
-                };
-                let each = (1..=count).map(|number| Dependency {
-                    service: need.service.instance(number),
-                    condition: need.condition,
-                });
-                service.depends_on.extend(each);
+            let mut service = Arc::clone(service);
+            if service
+                .depends_on
+                .iter()
+                .any(|need| count(&need.service).is_some())
+            {
+                let service = Arc::make_mut(&mut service);
+                for need in std::mem::take(&mut service.depends_on) {
+                    let Some(count) = count(&need.service) else {
+                        service.depends_on.push(need);
+                        continue;
+                    };
+                    let each = (1..=count).map(|number| Dependency {
+                        service: need.service.instance(number),
+                        condition: need.condition,
+                    });
+                    service.depends_on.extend(each);
+                }
             }
             match service.instances {
                 None => services.push(service),
                 Some(count) => {
-                    services.extend((1..=count).map(|number| service.numbered(number)));
+                    services.extend((1..=count).map(|number| service.numbered(number).into()));
                 }
             }
         }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::{
     InitSettings, LISTENER, Manifest, Profile, check, listener, logging, service, unbuilt,
@@ -141,7 +142,7 @@ impl<'t> Draft<'t> {
         let services = self
             .services
             .into_iter()
-            .map(|draft| draft.service)
+            .map(|draft| Arc::new(draft.service))
             .collect();
         Manifest {
             name: self.name,

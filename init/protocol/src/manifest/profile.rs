@@ -1,5 +1,7 @@
 //! One profile laid over a manifest.
 
+use std::sync::Arc;
+
 use super::Manifest;
 use crate::suggest;
 
@@ -43,6 +45,10 @@ impl Manifest {
             service.profiles.is_empty() || listed
         });
         for service in &mut chosen.services {
+            if overlay.is_none() && service.profiles.is_empty() {
+                continue;
+            }
+            let service = Arc::make_mut(service);
             if let Some(overlay) = overlay {
                 let own = overlay.services.get(&service.name);
                 if let Some(own) = own {

@@ -1,6 +1,8 @@
 //! Every reachable state of small boxes, under every order of events, found
 //! breadth first. What must never happen is looked at on the way to each.
 
+use std::sync::Arc;
+
 use std::collections::{BTreeSet, VecDeque};
 
 use holdall_protocol::control::{Exit, State};
@@ -359,7 +361,7 @@ impl Box {
 /// states are few, and a state does not hang on when it was reached.
 fn small(services: &[(&str, &[&str])]) -> Manifest {
     let mut manifest = manifest(services);
-    for service in &mut manifest.services {
+    for service in manifest.services_mut() {
         service.backoff = Backoff {
             initial: Millis::ZERO,
             max: Millis::ZERO,
@@ -413,9 +415,9 @@ fn two_services_and_a_client_keep_every_promise_in_every_state() {
 #[test]
 fn an_essential_service_and_a_oneshot_keep_every_promise_in_every_state() {
     let mut pair = small(&[("migrate", &[]), ("web", &["migrate"])]);
-    pair.services[0].kind = Kind::Oneshot;
-    pair.services[0].restart = Restart::OnFailure;
-    pair.services[1].essential = true;
+    Arc::make_mut(&mut pair.services[0]).kind = Kind::Oneshot;
+    Arc::make_mut(&mut pair.services[0]).restart = Restart::OnFailure;
+    Arc::make_mut(&mut pair.services[1]).essential = true;
     explore(
         "a oneshot before an essential daemon, a client",
         &pair,
@@ -427,17 +429,17 @@ fn an_essential_service_and_a_oneshot_keep_every_promise_in_every_state() {
 #[test]
 fn services_that_start_on_demand_keep_every_promise_in_every_state() {
     let mut pair = small(&[("db", &[]), ("web", &["db"])]);
-    pair.services[1].start = Start::OnDemand;
+    Arc::make_mut(&mut pair.services[1]).start = Start::OnDemand;
     explore(
         "on demand, with what it needs, a client",
         &pair,
         &pair,
         CLIENTS,
     );
-    pair.services[0].start = Start::OnDemand;
+    Arc::make_mut(&mut pair.services[0]).start = Start::OnDemand;
     explore("both on demand, a client", &pair, &pair, CLIENTS);
     let mut other = pair.clone();
-    other.services[1].start = Start::Boot;
+    Arc::make_mut(&mut other.services[1]).start = Start::Boot;
     explore("on demand, or with the boot", &pair, &other, RELOADS);
 }
 
@@ -460,7 +462,7 @@ fn a_manifest_that_comes_and_goes_keeps_every_promise_in_every_state() {
         RELOADS,
     );
     second = first.clone();
-    second.services[0].command = vec!["other".to_owned()];
+    Arc::make_mut(&mut second.services[0]).command = vec!["other".to_owned()];
     explore(
         "what another needs is changed and changed back",
         &first,
@@ -472,18 +474,18 @@ fn a_manifest_that_comes_and_goes_keeps_every_promise_in_every_state() {
 #[test]
 fn a_service_that_says_anything_of_itself_keeps_every_promise_in_every_state() {
     let mut pair = small(&[("app", &[]), ("web", &["app"])]);
-    pair.services[0].ready = Some(Ready {
+    Arc::make_mut(&mut pair.services[0]).ready = Some(Ready {
         by: Dialect::Notify,
         timeout: Some(Millis(5000)),
     });
-    pair.services[0].watchdog = Some(Millis(5000));
+    Arc::make_mut(&mut pair.services[0]).watchdog = Some(Millis(5000));
     explore(
         "one that notifies before one that needs it",
         &pair,
         &pair,
         ALONE,
     );
-    pair.services[0].on_unhealthy = OnUnhealthy::Ignore;
+    Arc::make_mut(&mut pair.services[0]).on_unhealthy = OnUnhealthy::Ignore;
     pair.services.truncate(1);
     explore(
         "one that notifies and is left, a client",

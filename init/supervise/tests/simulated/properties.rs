@@ -186,7 +186,7 @@ prop_compose! {
                 let service_name = format!("s{on}").parse().expect("a name");
                 service.depends_on.push(Dependency { service: service_name, condition });
             }
-            manifest.services.push(service);
+            manifest.services.push(service.into());
         }
         manifest
     }
@@ -212,7 +212,7 @@ enum Deed {
 fn changed(manifest: &Manifest, keep: usize, at: usize, how: u8) -> Manifest {
     let mut new = manifest.clone();
     new.services.truncate(keep);
-    if let Some(service) = new.services.get_mut(at) {
+    if let Some(service) = new.services_mut().nth(at) {
         match how {
             0 => service.command = vec!["other".to_owned()],
             1 => service.give_up.failures += 1,
@@ -371,7 +371,7 @@ proptest! {
     ) {
         let mut manifest = manifest;
         manifest.init.stop_timeout = manifest.init.stop_timeout.max(Millis(2000));
-        for service in &mut manifest.services {
+        for service in manifest.services_mut() {
             // Being born may not take longer than the reserve either.
             service.stop.timeout = service.stop.timeout.min(Millis(5000));
         }
@@ -395,7 +395,7 @@ proptest! {
         let mut programs = vec![Program::default(); manifest.services.len() + 1];
         let kinds: BTreeMap<_, _> =
             manifest.services.iter().map(|s| (s.name.clone(), s.kind)).collect();
-        for (service, program) in manifest.services.iter_mut().zip(&mut programs) {
+        for (service, program) in manifest.services_mut().zip(&mut programs) {
             if service.kind == Kind::Oneshot {
                 program.ends = Some((30, Exit::Code(0)));
             }

@@ -1,5 +1,7 @@
 //! Many services.
 
+use std::sync::Arc;
+
 use holdall_protocol::Manifest;
 use holdall_protocol::control::State;
 use holdall_protocol::manifest::{Condition, Dependency};
@@ -50,7 +52,7 @@ fn a_chain_of_a_thousand_boots_link_by_link() {
             service,
             condition: Condition::Ready,
         };
-        manifest.services[at].depends_on = vec![before];
+        Arc::make_mut(&mut manifest.services[at]).depends_on = vec![before];
     }
     boots_and_stops(&manifest);
 }
@@ -66,7 +68,8 @@ fn dense_dependencies_cost_no_more_than_their_number() {
             service: name.parse().expect("a name"),
             condition: Condition::Ready,
         };
-        manifest.services[at].depends_on = names[..at].iter().map(before).collect();
+        Arc::make_mut(&mut manifest.services[at]).depends_on =
+            names[..at].iter().map(before).collect();
     }
     let count = manifest.services.len();
     let mut supervisor = holdall_supervise::Supervisor::new(&manifest, OPTIONS);

@@ -153,7 +153,11 @@ impl World {
             said: Vec::new(),
             exit: None,
             replies: BTreeMap::new(),
-            services: manifest.services.clone(),
+            services: manifest
+                .services
+                .iter()
+                .map(|service| (**service).clone())
+                .collect(),
             programs,
             children: vec![Child::default(); count],
             queue: BTreeSet::new(),
@@ -740,7 +744,7 @@ pub(crate) fn manifest(services: &[(&str, &[&str])]) -> Manifest {
                 condition: Condition::Ready,
             })
             .collect();
-        manifest.services.push(service);
+        manifest.services.push(service.into());
     }
     manifest
 }

@@ -1,5 +1,7 @@
 //! What clients ask, and what they are answered.
 
+use std::sync::Arc;
+
 use holdall_protocol::Signal;
 use holdall_protocol::control::{ErrorKind, State};
 use holdall_protocol::manifest::{Kind, Restart};
@@ -118,7 +120,7 @@ fn a_start_does_not_wait_for_the_backoff() {
 #[test]
 fn a_start_of_a_given_up_service_tries_again_and_says_when_it_fails_again() {
     let mut manifest = manifest(&[("extra", &[]), ("app", &[])]);
-    manifest.services[0].essential = false;
+    Arc::make_mut(&mut manifest.services[0]).essential = false;
     let mut world = boot(&manifest, &[("extra", ends(5, 3))]);
     world.run_until(100_000);
     assert_eq!(world.state("extra"), State::Fatal);
@@ -143,7 +145,8 @@ fn a_start_of_a_given_up_service_tries_again_and_says_when_it_fails_again() {
 #[test]
 fn a_done_oneshot_is_up_and_only_a_restart_runs_it_again() {
     let mut manifest = manifest(&[("migrate", &[]), ("app", &["migrate"])]);
-    (manifest.services[0].kind, manifest.services[0].restart) = (Kind::Oneshot, Restart::OnFailure);
+    let service = Arc::make_mut(&mut manifest.services[0]);
+    (service.kind, service.restart) = (Kind::Oneshot, Restart::OnFailure);
     let mut world = boot(&manifest, &[("migrate", ends(50, 0))]);
     world.run_until(1000);
     world.command(1, Command::Start, &["migrate"]);
@@ -162,10 +165,10 @@ fn a_done_oneshot_is_up_and_only_a_restart_runs_it_again() {
 #[test]
 fn whoever_waits_for_what_can_never_come_is_told_so() {
     let mut manifest = manifest(&[("base", &[]), ("middle", &["base"]), ("top", &["middle"])]);
-    for service in &mut manifest.services {
+    for service in manifest.services_mut() {
         service.essential = false;
     }
-    manifest.services[0].health = Some(health());
+    Arc::make_mut(&mut manifest.services[0]).health = Some(health());
     let never = Program {
         healthy: (u64::MAX, u64::MAX),
         ..Program::default()
@@ -182,10 +185,11 @@ fn whoever_waits_for_what_can_never_come_is_told_so() {
 #[test]
 fn whoever_waits_for_something_else_goes_on_waiting() {
     let mut manifest = manifest(&[("quick", &[]), ("slow", &[]), ("top", &["quick", "slow"])]);
-    manifest.services[0].restart = Restart::Never;
-    manifest.services[0].essential = false;
-    manifest.services[1].health = Some(health());
-    manifest.services[2].depends_on[0].condition = holdall_protocol::manifest::Condition::Started;
+    Arc::make_mut(&mut manifest.services[0]).restart = Restart::Never;
+    Arc::make_mut(&mut manifest.services[0]).essential = false;
+    Arc::make_mut(&mut manifest.services[1]).health = Some(health());
+    Arc::make_mut(&mut manifest.services[2]).depends_on[0].condition =
+        holdall_protocol::manifest::Condition::Started;
     let slow = Program {
         healthy: (3000, u64::MAX),
         ..Program::default()
@@ -321,7 +325,7 @@ fn many_clients_may_ask_the_same() {
 #[test]
 fn a_reload_tells_those_that_can_be_told_and_restarts_the_others() {
     let mut set = manifest(&[("nginx", &[]), ("app", &[])]);
-    set.services[0].reload = Some(holdall_protocol::manifest::Reload::Signal(
+    Arc::make_mut(&mut set.services[0]).reload = Some(holdall_protocol::manifest::Reload::Signal(
         holdall_protocol::Signal::HUP,
     ));
     let mut world = boot(&set, &[]);

@@ -1,5 +1,7 @@
 //! Services that the first connection starts.
 
+use std::sync::Arc;
+
 use holdall_protocol::control::{Exit, State};
 use holdall_protocol::manifest::{Backoff, GiveUp, Restart, Start};
 use holdall_protocol::{Manifest, Millis, Signal};
@@ -12,7 +14,7 @@ use crate::world::{Program, World, manifest};
 /// needs nothing.
 fn on_demand() -> Manifest {
     let mut manifest = manifest(&[("app", &[]), ("other", &[])]);
-    manifest.services[0].start = Start::OnDemand;
+    Arc::make_mut(&mut manifest.services[0]).start = Start::OnDemand;
     manifest
 }
 
@@ -43,8 +45,8 @@ fn it_runs_from_the_first_connection_on_and_not_before() {
 #[test]
 fn what_needs_it_starts_while_it_listens_and_what_it_needs_starts_with_it() {
     let mut manifest = manifest(&[("db", &[]), ("app", &["db"]), ("web", &["app"])]);
-    manifest.services[0].start = Start::Manual;
-    manifest.services[1].start = Start::OnDemand;
+    Arc::make_mut(&mut manifest.services[0]).start = Start::Manual;
+    Arc::make_mut(&mut manifest.services[1]).start = Start::OnDemand;
     let mut world = boot(&manifest, &[]);
     world.run_until(1000);
     assert_eq!(world.state("web"), State::Ready);
@@ -88,7 +90,7 @@ fn one_that_leaves_its_connection_alone_is_started_once_in_the_first_wait_and_no
 #[test]
 fn a_crash_loop_is_bounded_by_backoff_and_given_up_and_nobody_is_awaited_meanwhile() {
     let mut manifest = on_demand();
-    manifest.services[0].give_up = GiveUp {
+    Arc::make_mut(&mut manifest.services[0]).give_up = GiveUp {
         failures: 3,
         within: Millis(60_000),
     };
@@ -162,8 +164,8 @@ fn a_stop_of_the_box_ends_the_wait() {
 #[test]
 fn a_box_in_which_all_else_has_ended_goes_on_waiting_for_connections() {
     let mut manifest = on_demand();
-    manifest.services[1].restart = Restart::Never;
-    manifest.services[1].essential = false;
+    Arc::make_mut(&mut manifest.services[1]).restart = Restart::Never;
+    Arc::make_mut(&mut manifest.services[1]).essential = false;
     let mut world = boot(&manifest, &[("other", ends(10, 0))]);
     world.run_until(10_000);
     assert_eq!(world.status("other").last_exit, Some(Exit::Code(0)));
@@ -175,15 +177,15 @@ fn a_reload_changes_what_will_start_without_starting_it() {
     let mut world = boot(&on_demand(), &[]);
     world.run_until(100);
     let mut new = on_demand();
-    new.services[0].command = vec!["other".to_owned()];
+    Arc::make_mut(&mut new.services[0]).command = vec!["other".to_owned()];
     world.reconfigure(&new);
     world.run_for(100);
     assert_eq!(world.state("app"), State::Listening);
-    new.services[0].start = Start::Boot;
+    Arc::make_mut(&mut new.services[0]).start = Start::Boot;
     world.reconfigure(&new);
     world.run_for(100);
     assert_eq!(world.state("app"), State::Ready);
-    new.services[0].start = Start::OnDemand;
+    Arc::make_mut(&mut new.services[0]).start = Start::OnDemand;
     world.reconfigure(&new);
     world.run_for(100);
     assert_eq!(world.state("app"), State::Ready, "it goes on to its end");
@@ -192,7 +194,7 @@ fn a_reload_changes_what_will_start_without_starting_it() {
 #[test]
 fn its_first_wait_is_that_of_its_backoff() {
     let mut manifest = on_demand();
-    manifest.services[0].backoff = Backoff {
+    Arc::make_mut(&mut manifest.services[0]).backoff = Backoff {
         initial: Millis(50),
         max: Millis(50),
     };

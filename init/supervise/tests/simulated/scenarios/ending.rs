@@ -1,5 +1,7 @@
 //! Boxes that end by themselves.
 
+use std::sync::Arc;
+
 use holdall_protocol::Manifest;
 use holdall_protocol::manifest::{Kind, Restart};
 use holdall_supervise::Command;
@@ -10,7 +12,7 @@ use crate::world::manifest;
 /// Oneshots in a row.
 fn oneshots(essential: bool) -> Manifest {
     let mut manifest = manifest(&[("first", &[]), ("second", &["first"])]);
-    for service in &mut manifest.services {
+    for service in manifest.services_mut() {
         (service.kind, service.restart) = (Kind::Oneshot, Restart::Never);
         service.essential = essential;
     }
@@ -56,7 +58,7 @@ fn a_box_whose_services_a_client_stopped_waits_for_a_start() {
 #[test]
 fn an_essential_daemon_that_ends_well_for_good_ends_the_box() {
     let mut manifest = manifest(&[("job", &[]), ("helper", &[])]);
-    manifest.services[0].restart = Restart::OnFailure;
+    Arc::make_mut(&mut manifest.services[0]).restart = Restart::OnFailure;
     let mut world = boot(&manifest, &[("job", ends(100, 0))]);
     world.run_until(1000);
     assert_eq!(world.exit.map(|(_, code)| code), Some(0));

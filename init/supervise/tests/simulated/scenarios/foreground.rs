@@ -1,5 +1,7 @@
 //! The foreground command.
 
+use std::sync::Arc;
+
 use holdall_protocol::Signal;
 use holdall_protocol::control::Exit;
 use holdall_supervise::{Action, Event, Note, Options};
@@ -20,7 +22,7 @@ const AFTER_READY: Options = Options {
 
 fn boot(foreground: Program, options: Options) -> World {
     let mut manifest = manifest(&[("app", &[])]);
-    manifest.services[0].health = Some(health());
+    Arc::make_mut(&mut manifest.services[0]).health = Some(health());
     let app = Program {
         healthy: (500, u64::MAX),
         ..Program::default()
@@ -195,7 +197,7 @@ fn a_box_of_the_command_alone_lives_as_long_as_it() {
 #[test]
 fn a_first_request_does_not_hurry_a_stop_that_the_command_began() {
     let mut manifest = manifest(&[("redis", &[])]);
-    manifest.services[0].stop.timeout = holdall_protocol::Millis(3000);
+    Arc::make_mut(&mut manifest.services[0]).stop.timeout = holdall_protocol::Millis(3000);
     let saving = Program {
         obeys: Some(2000),
         ..Program::default()

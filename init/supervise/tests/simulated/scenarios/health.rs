@@ -1,5 +1,7 @@
 //! Probes, and the three questions of an engine.
 
+use std::sync::Arc;
+
 use holdall_protocol::Signal;
 use holdall_protocol::control::{HealthKind, HealthState, State};
 use holdall_protocol::manifest::{OnUnhealthy, Restart};
@@ -10,8 +12,8 @@ use crate::world::{Program, World, health, manifest};
 
 fn probed(odd: Program, change: impl FnOnce(&mut holdall_protocol::manifest::Service)) -> World {
     let mut manifest = manifest(&[("app", &[]), ("web", &["app"])]);
-    manifest.services[0].health = Some(health());
-    change(&mut manifest.services[0]);
+    Arc::make_mut(&mut manifest.services[0]).health = Some(health());
+    change(Arc::make_mut(&mut manifest.services[0]));
     boot(&manifest, &[("app", odd)])
 }
 
@@ -217,7 +219,7 @@ fn the_box_is_ready_when_it_is_and_alive_while_it_mends_itself() {
 #[test]
 fn a_given_up_service_fails_liveness_only_if_it_is_essential() {
     let mut manifest = manifest(&[("extra", &[]), ("app", &[])]);
-    manifest.services[0].essential = false;
+    Arc::make_mut(&mut manifest.services[0]).essential = false;
     let mut world = boot(&manifest, &[("extra", super::ends(5, 1))]);
     world.run_until(600_000);
     assert_eq!(world.state("extra"), State::Fatal);

@@ -1,5 +1,7 @@
 //! Jobs on a schedule.
 
+use std::sync::Arc;
+
 use holdall_protocol::Manifest;
 use holdall_protocol::control::{Exit, State};
 use holdall_protocol::manifest::{Kind, Restart, Schedule};
@@ -11,7 +13,7 @@ use crate::world::{Program, World, manifest};
 /// A box with one job, `job`.
 fn job(schedule: &str) -> Manifest {
     let mut manifest = manifest(&[("job", &[])]);
-    let service = &mut manifest.services[0];
+    let service = Arc::make_mut(&mut manifest.services[0]);
     let schedule: Schedule = schedule.parse().expect("a schedule");
     (service.kind, service.schedule) = (Kind::Job, Some(schedule));
     (service.restart, service.essential) = (Restart::Never, false);
@@ -61,7 +63,7 @@ fn a_failed_run_waits_for_the_next_time_unless_it_is_to_be_tried_again() {
     assert_eq!(world.spawns("job").len(), 2);
     assert_eq!(world.state("job"), State::Scheduled);
     let mut again = job("@every 60s");
-    again.services[0].restart = Restart::OnFailure;
+    Arc::make_mut(&mut again.services[0]).restart = Restart::OnFailure;
     let mut world = boot(&again, &failing);
     world.run_until(62_500);
     assert_eq!(

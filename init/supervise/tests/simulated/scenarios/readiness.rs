@@ -1,5 +1,7 @@
 //! What a service says of itself: that it is ready, alive, about to end.
 
+use std::sync::Arc;
+
 use holdall_protocol::Millis;
 use holdall_protocol::control::{Exit, HealthState, State};
 use holdall_protocol::manifest::{Dialect, OnUnhealthy, Probe, Ready, Restart, Service};
@@ -23,8 +25,8 @@ fn notifying(says: &[(u64, Notice)], change: impl FnOnce(&mut Service)) -> World
 
 fn notifying_as(program: Program, change: impl FnOnce(&mut Service)) -> World {
     let mut manifest = manifest(&[("app", &[]), ("web", &["app"])]);
-    manifest.services[0].ready = by(Dialect::Notify);
-    change(&mut manifest.services[0]);
+    Arc::make_mut(&mut manifest.services[0]).ready = by(Dialect::Notify);
+    change(Arc::make_mut(&mut manifest.services[0]));
     boot(&manifest, &[("app", program)])
 }
 

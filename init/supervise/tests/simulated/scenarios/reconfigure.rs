@@ -1,5 +1,7 @@
 //! A new manifest in place of the old one.
 
+use std::sync::Arc;
+
 use holdall_protocol::control::State;
 use holdall_protocol::manifest::{Kind, Start};
 use holdall_protocol::{Manifest, Millis};
@@ -32,8 +34,8 @@ fn only_what_changed_is_started_again_and_its_dependants_stay() {
     let mut world = boot(&chain(), &[]);
     world.run_until(1000);
     let mut new = chain();
-    new.services[1].command = vec!["other".to_owned()];
-    new.services[0].give_up.failures = 9;
+    Arc::make_mut(&mut new.services[1]).command = vec!["other".to_owned()];
+    Arc::make_mut(&mut new.services[0]).give_up.failures = 9;
     assert_eq!(
         shown(&mut world, &new),
         [
@@ -92,11 +94,11 @@ fn what_comes_back_keeps_its_number_and_starts_anew() {
 #[test]
 fn instances_are_scaled_without_a_restart_of_those_that_stay() {
     let mut of_three = manifest(&[("web", &[]), ("front", &["web"])]);
-    of_three.services[0].instances = Some(3);
+    Arc::make_mut(&mut of_three.services[0]).instances = Some(3);
     let mut of_five = of_three.clone();
-    of_five.services[0].instances = Some(5);
+    Arc::make_mut(&mut of_five.services[0]).instances = Some(5);
     let mut of_one = of_three.clone();
-    of_one.services[0].instances = Some(1);
+    Arc::make_mut(&mut of_one.services[0]).instances = Some(1);
     let mut world = boot(&of_three.expanded(), &[]);
     world.run_until(1000);
     assert_eq!(world.state("front"), State::Ready);
@@ -116,12 +118,16 @@ fn instances_are_scaled_without_a_restart_of_those_that_stay() {
 #[test]
 fn a_policy_holds_from_now_on_without_a_restart() {
     let mut old = manifest(&[("a", &[])]);
-    old.services[0].health = Some(health());
+    Arc::make_mut(&mut old.services[0]).health = Some(health());
     let mut world = boot(&old, &[]);
     world.run_until(10_000);
     let mut new = old.clone();
-    new.services[0].health.as_mut().expect("given").interval = Millis(100);
-    new.services[0].stop.timeout = Millis(77);
+    Arc::make_mut(&mut new.services[0])
+        .health
+        .as_mut()
+        .expect("given")
+        .interval = Millis(100);
+    Arc::make_mut(&mut new.services[0]).stop.timeout = Millis(77);
     world.reconfigure(&new);
     let before = world.times(|a| matches!(a, Action::Probe { .. })).len();
     world.run_for(5000);
@@ -157,7 +163,7 @@ fn an_essential_service_that_is_taken_out_does_not_end_the_box() {
 #[test]
 fn a_oneshot_that_changed_runs_again_and_one_that_did_not_does_not() {
     let mut old = manifest(&[("migrate", &[]), ("seed", &[])]);
-    for service in &mut old.services {
+    for service in old.services_mut() {
         service.kind = Kind::Oneshot;
     }
     let mut keep = old.clone();
@@ -167,7 +173,9 @@ fn a_oneshot_that_changed_runs_again_and_one_that_did_not_does_not() {
     let mut world = boot(&keep, &programs);
     world.run_until(1000);
     let mut new = keep.clone();
-    new.services[0].env.insert("V".to_owned(), "2".to_owned());
+    Arc::make_mut(&mut new.services[0])
+        .env
+        .insert("V".to_owned(), "2".to_owned());
     world.reconfigure(&new);
     world.run_until(2000);
     assert_eq!(world.spawns("migrate").len(), 2);
@@ -177,8 +185,8 @@ fn a_oneshot_that_changed_runs_again_and_one_that_did_not_does_not() {
 #[test]
 fn a_manual_service_waits_for_a_client_or_for_who_needs_it() {
     let mut set = manifest(&[("db", &[]), ("debug", &[]), ("web", &["db"])]);
-    set.services[0].start = Start::Manual;
-    set.services[1].start = Start::Manual;
+    Arc::make_mut(&mut set.services[0]).start = Start::Manual;
+    Arc::make_mut(&mut set.services[1]).start = Start::Manual;
     let mut world = boot(&set, &[]);
     world.run_until(1000);
     assert_eq!(world.state("web"), State::Ready, "it brought db up");

@@ -1,5 +1,7 @@
 //! Crashes, restarts and giving up.
 
+use std::sync::Arc;
+
 use holdall_protocol::control::{Exit, State};
 use holdall_protocol::manifest::{Backoff, GiveUp, Restart};
 use holdall_protocol::{Millis, Signal};
@@ -58,7 +60,7 @@ fn a_wall_clock_that_jumps_moves_no_wait() {
 #[test]
 fn nothing_is_spawned_before_the_last_straggler_is_gone() {
     let mut manifest = manifest(&[("app", &[])]);
-    manifest.services[0].backoff = Backoff {
+    Arc::make_mut(&mut manifest.services[0]).backoff = Backoff {
         initial: Millis::ZERO,
         max: Millis::ZERO,
     };
@@ -81,7 +83,7 @@ fn nothing_is_spawned_before_the_last_straggler_is_gone() {
 #[test]
 fn without_backoff_a_crash_is_mended_at_once() {
     let mut manifest = manifest(&[("app", &[])]);
-    manifest.services[0].backoff = Backoff {
+    Arc::make_mut(&mut manifest.services[0]).backoff = Backoff {
         initial: Millis::ZERO,
         max: Millis::ZERO,
     };
@@ -99,7 +101,7 @@ fn without_backoff_a_crash_is_mended_at_once() {
 #[test]
 fn a_program_that_can_not_be_executed_is_tried_again_and_given_up() {
     let mut manifest = manifest(&[("app", &[])]);
-    manifest.services[0].give_up = GiveUp {
+    Arc::make_mut(&mut manifest.services[0]).give_up = GiveUp {
         failures: 3,
         within: Millis(60_000),
     };
@@ -163,7 +165,7 @@ fn a_service_that_dies_by_a_signal_ends_the_box_with_128_and_its_number() {
 #[test]
 fn crashes_that_are_far_apart_never_add_up() {
     let mut manifest = manifest(&[("app", &[])]);
-    manifest.services[0].give_up = GiveUp {
+    Arc::make_mut(&mut manifest.services[0]).give_up = GiveUp {
         failures: 5,
         within: Millis(60_000),
     };
@@ -182,7 +184,7 @@ fn crashes_that_are_far_apart_never_add_up() {
 #[test]
 fn a_service_that_is_not_essential_is_given_up_alone() {
     let mut manifest = manifest(&[("extra", &[]), ("app", &[])]);
-    manifest.services[0].essential = false;
+    Arc::make_mut(&mut manifest.services[0]).essential = false;
     let mut world = boot(&manifest, &[("extra", ends(20, 42))]);
     world.run_until(3_600_000);
     assert_eq!(
@@ -195,14 +197,14 @@ fn a_service_that_is_not_essential_is_given_up_alone() {
 #[test]
 fn a_daemon_that_is_never_restarted_ends_the_box_with_its_code_if_it_is_essential() {
     let mut manifest = manifest(&[("main", &[]), ("other", &[])]);
-    manifest.services[0].restart = Restart::Never;
+    Arc::make_mut(&mut manifest.services[0]).restart = Restart::Never;
     for code in [0, 3] {
         let mut world = boot(&manifest, &[("main", ends(500, code))]);
         world.run_until(5000);
         assert_eq!(world.exit.map(|(_, code)| code), Some(code));
         assert_eq!(world.spawns("main").len(), 1);
     }
-    manifest.services[0].essential = false;
+    Arc::make_mut(&mut manifest.services[0]).essential = false;
     let mut world = boot(&manifest, &[("main", ends(500, 3))]);
     world.run_until(100_000);
     assert_eq!((world.state("main"), world.exit), (State::Exited, None));
@@ -211,8 +213,8 @@ fn a_daemon_that_is_never_restarted_ends_the_box_with_its_code_if_it_is_essentia
 #[test]
 fn on_failure_restarts_a_failure_and_accepts_an_end() {
     let mut manifest = manifest(&[("job", &[]), ("other", &[])]);
-    manifest.services[0].restart = Restart::OnFailure;
-    manifest.services[0].essential = false;
+    Arc::make_mut(&mut manifest.services[0]).restart = Restart::OnFailure;
+    Arc::make_mut(&mut manifest.services[0]).essential = false;
     let mut world = boot(&manifest, &[("job", ends(50, 1))]);
     world.run_until(1500);
     *world.program("job") = ends(50, 0);
@@ -224,7 +226,7 @@ fn on_failure_restarts_a_failure_and_accepts_an_end() {
 #[test]
 fn a_restart_waits_again_for_what_the_service_needs() {
     let mut manifest = manifest(&[("redis", &[]), ("app", &["redis"])]);
-    manifest.services[0].backoff = Backoff {
+    Arc::make_mut(&mut manifest.services[0]).backoff = Backoff {
         initial: Millis(8000),
         max: Millis(8000),
     };

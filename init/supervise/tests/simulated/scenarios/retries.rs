@@ -2,6 +2,8 @@
 //! a supervisord.conf needs. Each row of supervisord's own state table has a
 //! test here.
 
+use std::sync::Arc;
+
 use holdall_protocol::control::{Exit, State};
 use holdall_protocol::manifest::{Dialect, Manifest, Ready, Restart};
 use holdall_protocol::{Millis, Signal};
@@ -15,7 +17,7 @@ use crate::world::{Program, manifest};
 fn one() -> Manifest {
     let mut manifest = manifest(&[("app", &[])]);
     manifest.init.keep_running = true;
-    for service in &mut manifest.services {
+    for service in manifest.services_mut() {
         as_supervisord(service);
     }
     manifest
@@ -47,7 +49,7 @@ fn a_program_is_starting_until_it_has_lived_for_startsecs() {
 fn one_that_ends_too_soon_is_tried_again_a_second_later_each_time_and_then_given_up() {
     // With an expected code, and although it would not be restarted otherwise.
     let mut manifest = one();
-    manifest.services[0].restart = Restart::Never;
+    Arc::make_mut(&mut manifest.services[0]).restart = Restart::Never;
     let mut world = boot(&manifest, &[("app", ends(10, 0))]);
     world.run_until(60_000);
     // Each life takes a birth (1), ten, and the clearing of what it left (2);
@@ -92,7 +94,7 @@ fn what_can_not_be_executed_is_tried_and_given_up_alike() {
 #[test]
 fn without_retries_the_first_failed_start_is_the_last() {
     let mut manifest = one();
-    manifest.services[0].start_retries = Some(0);
+    Arc::make_mut(&mut manifest.services[0]).start_retries = Some(0);
     let mut world = boot(&manifest, &[("app", ends(10, 0))]);
     world.run_until(60_000);
     assert_eq!(world.spawns("app"), [0]);
@@ -127,13 +129,13 @@ fn a_good_start_forgets_the_bad_ones_before_it() {
 #[test]
 fn an_expected_code_stays_down_and_an_unexpected_one_and_a_signal_do_not() {
     let mut manifest = one();
-    manifest.services[0].success = [0, 2].into_iter().collect();
+    Arc::make_mut(&mut manifest.services[0]).success = [0, 2].into_iter().collect();
     let mut world = boot(&manifest, &[("app", ends(1500, 2))]);
     world.run_until(10_000);
     assert_eq!(world.state("app"), State::Exited);
     assert_eq!(world.exit, None, "the box goes on");
 
-    manifest.services[0].success = [].into_iter().collect();
+    Arc::make_mut(&mut manifest.services[0]).success = [].into_iter().collect();
     let mut world = boot(&manifest, &[("app", ends(1500, 0))]);
     world.run_until(10_000);
     assert!(world.spawns("app").len() > 5, "not even 0 is expected");
@@ -164,7 +166,7 @@ fn services_start_by_order_without_waiting_and_stop_in_its_reverse_one_after_the
         ("middle", &[]),
         ("twin", &[]),
     ]);
-    for (service, order) in manifest.services.iter_mut().zip([30, 10, 20, 20]) {
+    for (service, order) in manifest.services_mut().zip([30, 10, 20, 20]) {
         as_supervisord(service);
         service.order = order;
     }
@@ -202,7 +204,7 @@ fn services_start_by_order_without_waiting_and_stop_in_its_reverse_one_after_the
 #[test]
 fn a_box_with_an_order_ends_in_time_however_deaf_its_services_are() {
     let mut manifest = manifest(&[("a", &[]), ("b", &[]), ("c", &["a"])]);
-    for (service, order) in manifest.services.iter_mut().zip([5, 9, 1]) {
+    for (service, order) in manifest.services_mut().zip([5, 9, 1]) {
         service.order = order;
     }
     let odd = [("a", deaf()), ("b", deaf()), ("c", deaf())];

@@ -1,5 +1,7 @@
 //! Starts, in order.
 
+use std::sync::Arc;
+
 use holdall_protocol::control::{Exit, State};
 use holdall_protocol::manifest::{Condition, Kind, Restart};
 use holdall_supervise::{Action, Event, Note, ServiceId, Timestamp};
@@ -10,7 +12,7 @@ use crate::world::{Program, health, manifest};
 #[test]
 fn a_dependant_starts_once_what_it_needs_is_ready_not_merely_spawned() {
     let mut manifest = manifest(&[("redis", &[]), ("app", &["redis"])]);
-    manifest.services[0].health = Some(health());
+    Arc::make_mut(&mut manifest.services[0]).health = Some(health());
     let slow = Program {
         healthy: (700, u64::MAX),
         ..Program::default()
@@ -36,8 +38,8 @@ fn a_dependant_starts_once_what_it_needs_is_ready_not_merely_spawned() {
 #[test]
 fn started_is_met_by_a_process_that_is_not_ready_yet() {
     let mut manifest = manifest(&[("redis", &[]), ("app", &["redis"])]);
-    manifest.services[0].health = Some(health());
-    manifest.services[1].depends_on[0].condition = Condition::Started;
+    Arc::make_mut(&mut manifest.services[0]).health = Some(health());
+    Arc::make_mut(&mut manifest.services[1]).depends_on[0].condition = Condition::Started;
     let never = Program {
         healthy: (u64::MAX, u64::MAX),
         ..Program::default()
@@ -73,10 +75,10 @@ fn independent_services_start_side_by_side() {
 #[test]
 fn what_needs_a_oneshot_waits_until_it_has_ended_well() {
     let mut manifest = manifest(&[("migrate", &[]), ("app", &["migrate"])]);
-    manifest.services[0].kind = Kind::Oneshot;
-    manifest.services[0].restart = Restart::OnFailure;
+    Arc::make_mut(&mut manifest.services[0]).kind = Kind::Oneshot;
+    Arc::make_mut(&mut manifest.services[0]).restart = Restart::OnFailure;
     for condition in [Condition::Ready, Condition::Done] {
-        manifest.services[1].depends_on[0].condition = condition;
+        Arc::make_mut(&mut manifest.services[1]).depends_on[0].condition = condition;
         let mut world = boot(&manifest, &[("migrate", ends(400, 0))]);
         world.run_until(390);
         assert_eq!(
@@ -98,8 +100,8 @@ fn what_needs_a_oneshot_waits_until_it_has_ended_well() {
 #[test]
 fn a_oneshot_that_fails_is_tried_again() {
     let mut manifest = manifest(&[("migrate", &[]), ("app", &["migrate"])]);
-    manifest.services[0].kind = Kind::Oneshot;
-    manifest.services[0].restart = Restart::OnFailure;
+    Arc::make_mut(&mut manifest.services[0]).kind = Kind::Oneshot;
+    Arc::make_mut(&mut manifest.services[0]).restart = Restart::OnFailure;
     let mut world = boot(&manifest, &[("migrate", ends(10, 1))]);
     world.run_until(500);
     assert_eq!(
@@ -117,9 +119,9 @@ fn a_oneshot_that_fails_is_tried_again() {
 #[test]
 fn a_oneshot_that_fails_for_good_keeps_what_needs_it_waiting() {
     let mut manifest = manifest(&[("migrate", &[]), ("app", &["migrate"]), ("other", &[])]);
-    manifest.services[0].kind = Kind::Oneshot;
-    manifest.services[0].restart = Restart::Never;
-    manifest.services[0].essential = false;
+    Arc::make_mut(&mut manifest.services[0]).kind = Kind::Oneshot;
+    Arc::make_mut(&mut manifest.services[0]).restart = Restart::Never;
+    Arc::make_mut(&mut manifest.services[0]).essential = false;
     let mut world = boot(&manifest, &[("migrate", ends(10, 7))]);
     world.run_until(100_000);
     assert_eq!(

@@ -1,5 +1,7 @@
 //! The ordered stop.
 
+use std::sync::Arc;
+
 use holdall_protocol::control::State;
 use holdall_protocol::manifest::Stop;
 use holdall_protocol::{Millis, Signal};
@@ -45,7 +47,7 @@ fn services_stop_in_the_reverse_of_their_start_and_independent_ones_together() {
 #[test]
 fn each_service_gets_its_own_signal_and_time_and_then_is_killed() {
     let mut manifest = manifest(&[("a", &[])]);
-    manifest.services[0].stop = Stop {
+    Arc::make_mut(&mut manifest.services[0]).stop = Stop {
         signal: Signal::QUIT,
         timeout: Millis(700),
         command: None,
@@ -68,7 +70,7 @@ fn each_service_gets_its_own_signal_and_time_and_then_is_killed() {
 #[test]
 fn no_time_at_all_means_kill() {
     let mut manifest = manifest(&[("a", &[])]);
-    manifest.services[0].stop.timeout = Millis::ZERO;
+    Arc::make_mut(&mut manifest.services[0]).stop.timeout = Millis::ZERO;
     let mut world = boot(&manifest, &[("a", deaf())]);
     world.run_until(1000);
     world.tell(Event::Shutdown);
@@ -136,7 +138,7 @@ fn a_stop_works_in_every_state() {
         ("waiting", &["probing"]),
         ("backoff", &[]),
     ]);
-    manifest.services[1].health = Some(health());
+    Arc::make_mut(&mut manifest.services[1]).health = Some(health());
     let odd = [
         (
             "spawning",
@@ -220,7 +222,7 @@ fn a_crash_during_the_stop_changes_neither_order_nor_code() {
 #[test]
 fn a_service_that_is_being_stopped_by_a_client_is_hurried_by_the_bound() {
     let mut manifest = manifest(&[("a", &[])]);
-    manifest.services[0].stop.timeout = Millis::from_secs(3600);
+    Arc::make_mut(&mut manifest.services[0]).stop.timeout = Millis::from_secs(3600);
     let mut world = boot(&manifest, &[("a", deaf())]);
     world.run_until(1000);
     world.command(1, holdall_supervise::Command::Stop, &["a"]);
@@ -237,7 +239,7 @@ fn a_service_that_is_being_stopped_by_a_client_is_hurried_by_the_bound() {
 #[test]
 fn what_a_client_has_given_long_leaves_what_it_needs_its_part_of_the_bound() {
     let mut manifest = manifest(&[("redis", &[]), ("app", &["redis"])]);
-    manifest.services[1].stop.timeout = Millis::from_secs(20);
+    Arc::make_mut(&mut manifest.services[1]).stop.timeout = Millis::from_secs(20);
     let mut world = boot(&manifest, &[("app", deaf()), ("redis", slow(50))]);
     world.run_until(1000);
     world.command(1, holdall_supervise::Command::Stop, &["app"]);
@@ -256,7 +258,7 @@ fn what_a_client_has_given_long_leaves_what_it_needs_its_part_of_the_bound() {
 #[test]
 fn a_stop_command_takes_the_place_of_the_signal_and_where_it_fails_the_signal_its_own() {
     let mut manifest = manifest(&[("a", &[])]);
-    manifest.services[0].stop.command = Some(vec!["quit".to_owned()]);
+    Arc::make_mut(&mut manifest.services[0]).stop.command = Some(vec!["quit".to_owned()]);
     let mut world = boot(&manifest, &[("a", slow(50))]);
     world.run_until(1000);
     world.tell(Event::Shutdown);
@@ -284,7 +286,7 @@ fn a_stop_command_takes_the_place_of_the_signal_and_where_it_fails_the_signal_it
 #[test]
 fn a_restart_that_the_boxs_stop_finds_under_way_goes_on_to_its_signal() {
     let mut manifest = manifest(&[("db", &[]), ("app", &["db"])]);
-    manifest.services[0].stop.command = Some(vec!["quit".to_owned()]);
+    Arc::make_mut(&mut manifest.services[0]).stop.command = Some(vec!["quit".to_owned()]);
     let failing = Program {
         commands_fail: true,
         ..slow(50)

@@ -1,5 +1,8 @@
 //! What those who follow the states of services are told.
 
+use std::sync::Arc;
+
+use holdall_protocol::Manifest;
 use holdall_protocol::control::Exit;
 use holdall_protocol::manifest::{
     InitSettings, Kind, LISTENER, ListenAddress, Listener, OnUnhealthy, Restart,
@@ -33,7 +36,7 @@ fn told(world: &World, name: &str) -> Vec<String> {
 #[test]
 fn a_life_with_a_crash_is_told_from_its_beginning_to_its_end() {
     let mut manifest = manifest(&[("app", &[])]);
-    manifest.services[0].restart = Restart::OnFailure;
+    Arc::make_mut(&mut manifest.services[0]).restart = Restart::OnFailure;
     let mut world = boot(&manifest, &[("app", ends(100, 3))]);
     world.run_until(110);
     let lines = told(&world, "app");
@@ -95,8 +98,8 @@ fn what_the_kernel_killed_for_want_of_memory_is_told_with_that_end_and_counted()
 #[test]
 fn a_bad_probe_is_told_with_its_words_and_a_request_as_one() {
     let mut manifest = manifest(&[("app", &[])]);
-    manifest.services[0].health = Some(health());
-    manifest.services[0].on_unhealthy = OnUnhealthy::Restart;
+    Arc::make_mut(&mut manifest.services[0]).health = Some(health());
+    Arc::make_mut(&mut manifest.services[0]).on_unhealthy = OnUnhealthy::Restart;
     let sick = Program {
         healthy: (0, 2000),
         ..Program::default()
@@ -140,14 +143,17 @@ fn with_listener(mut manifest: Manifest) -> Manifest {
         }),
         ..InitSettings::default()
     };
-    manifest.services.extend(settings.listener_service());
+    manifest
+        .services
+        .extend(settings.listener_service().map(Arc::new));
     manifest
 }
 
 #[test]
 fn a_box_of_oneshots_ends_although_its_listener_runs() {
     let mut once = manifest(&[("once", &[])]);
-    (once.services[0].kind, once.services[0].restart) = (Kind::Oneshot, Restart::Never);
+    let service = Arc::make_mut(&mut once.services[0]);
+    (service.kind, service.restart) = (Kind::Oneshot, Restart::Never);
     let mut world = boot(&with_listener(once), &[("once", ends(100, 0))]);
     world.run_until(5000);
     assert_eq!(world.exit.map(|(_, code)| code), Some(0));
