@@ -44,6 +44,7 @@ pub fn load(
     } else {
         return Err(ArchiveError::NotAnArchive);
     };
+    store.sync_blobs()?;
     Ok(images)
 }
 
@@ -218,11 +219,11 @@ impl Members<'_> {
         read_bounded(file, MAX_DOCUMENT).map_err(ArchiveError::Read)
     }
 
-    /// Makes the member a blob of the store.
+    /// Makes the member a blob of the store, whose name is synced at the end.
     fn commit(&mut self, name: &str, media_type: &str) -> Result<Descriptor, ArchiveError> {
         let name = self.resolve(name)?;
         let descriptor = match self.by_name.remove(&name) {
-            Some(Member::Staged(staged)) => staged.commit(media_type)?,
+            Some(Member::Staged(staged)) => staged.name(media_type)?,
             Some(Member::Stored(descriptor)) => Descriptor {
                 media_type: media_type.to_owned(),
                 ..descriptor

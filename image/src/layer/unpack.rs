@@ -143,7 +143,7 @@ impl Unpacker<'_> {
             Made::Node(node) => Some(node),
             Made::File(file) => {
                 let file = copy_content(file, tar, &mut buffer, at)?;
-                Some(Node::from(OwnedFd::from(file)))
+                Some(Node::from(file))
             }
         };
         if let Some(node) = made {
@@ -353,7 +353,7 @@ fn set_attributes(
             other => other.map_err(|error| at.failed(error))?,
         }
     }
-    root::set_mtime_at(parent, name, entry.mtime, entry.mtime_nanos)
+    node.set_mtime(parent, name, entry.mtime, entry.mtime_nanos)
         .map_err(|error| at.failed(error))
 }
 

@@ -138,11 +138,23 @@ impl From<&FileStat> for Metadata {
 #[derive(Debug)]
 pub(crate) struct Node {
     fd: OwnedFd,
+    /// Whether the inode itself was opened, so that the descriptor serves
+    /// without that detour.
+    opened: bool,
 }
 
 impl From<OwnedFd> for Node {
     fn from(fd: OwnedFd) -> Node {
-        Node { fd }
+        Node { fd, opened: false }
+    }
+}
+
+impl From<File> for Node {
+    fn from(file: File) -> Node {
+        Node {
+            fd: file.into(),
+            opened: true,
+        }
     }
 }
 
@@ -171,7 +183,25 @@ impl Node {
         unistd::fchownat(&self.fd, "", Some(uid), Some(gid), AtFlags::AT_EMPTY_PATH)
     }
 
+    /// Sets both times; of what is not opened by its name in `parent`.
+    pub(crate) fn set_mtime(
+        &self,
+        parent: BorrowedFd<'_>,
+        name: &OsStr,
+        seconds: i64,
+        nanoseconds: u32,
+    ) -> nix::Result<()> {
+        if !self.opened {
+            return set_mtime_at(parent, name, seconds, nanoseconds);
+        }
+        let time = TimeSpec::new(seconds, i64::from(nanoseconds));
+        stat::futimens(&self.fd, &time, &time)
+    }
+
     pub(crate) fn set_mode(&self, mode: u32) -> nix::Result<()> {
+        if self.opened {
+            return stat::fchmod(&self.fd, bits(mode));
+        }
         let path = self.proc_path();
         stat::fchmodat(
             fcntl::AT_FDCWD,

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::{BlobMismatch, Store, StoreError};
 use crate::digest::{Digest, Hasher};
 use crate::document::{Descriptor, DocumentError, MAX_DOCUMENT};
+use crate::sys;
 
 /// Mode of the files of a store: content of images is no secret, but no one
 /// but us has to read it there.
@@ -36,6 +37,8 @@ impl BlobWriter {
 
     /// Ends the writing; the blob has no name yet.
     pub(crate) fn finish(mut self) -> Staged {
+        // Whoever names it waits for the disk; until then the disk is at work.
+        sys::start_writing(&self.file);
         self.staged.size = self.hasher.written();
         self.staged.digest = self.hasher.finish();
         self.staged
@@ -67,14 +70,25 @@ pub(crate) struct Staged {
 impl Staged {
     /// Makes it durable and names it by its digest. A blob of that name is
     /// replaced: it has the same content, or is damaged.
-    pub(crate) fn commit(mut self, media_type: &str) -> Result<Descriptor, StoreError> {
+    pub(crate) fn commit(self, media_type: &str) -> Result<Descriptor, StoreError> {
+        let blobs = self.blobs.clone();
+        let descriptor = self.name(media_type)?;
+        sync_dir(&blobs).map_err(|source| StoreError::WriteBlob {
+            path: blobs,
+            source,
+        })?;
+        Ok(descriptor)
+    }
+
+    /// The same, but the name may be lost in a power cut until
+    /// [`Store::sync_blobs`]; what it names never is.
+    pub(crate) fn name(mut self, media_type: &str) -> Result<Descriptor, StoreError> {
         let target = self.blobs.join(self.digest.hex());
         self.open()?
             .sync_all()
             .and_then(|()| std::fs::rename(self.temporary(), target))
             .map_err(|source| self.failed(source))?;
         self.path = None;
-        sync_dir(&self.blobs).map_err(|source| self.failed(source))?;
         Ok(Descriptor {
             media_type: media_type.to_owned(),
             digest: self.digest,
@@ -235,6 +249,12 @@ impl Store {
                 }
             }
         }
+    }
+
+    /// Makes the names of blobs durable.
+    pub(crate) fn sync_blobs(&self) -> Result<(), StoreError> {
+        let path = self.blobs();
+        sync_dir(&path).map_err(|source| StoreError::WriteBlob { path, source })
     }
 
     /// Whether the blob is there; its content is not read. What is there
