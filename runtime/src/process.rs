@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -20,10 +21,13 @@ use crate::sys;
 const REAPING: Duration = Duration::from_secs(10);
 
 /// The boot's id.
-pub(crate) fn boot_id() -> io::Result<String> {
-    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?
-        .trim()
-        .to_owned())
+pub(crate) fn boot_id() -> io::Result<&'static str> {
+    static ID: OnceLock<String> = OnceLock::new();
+    if let Some(id) = ID.get() {
+        return Ok(id);
+    }
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    Ok(ID.get_or_init(|| id.trim().to_owned()))
 }
 
 /// What `/proc/PID/stat` says: whether it is a zombie, and its start time.
@@ -76,7 +80,7 @@ impl Identity {
         let started = stat(pid).ok_or_else(gone)?.started;
         let pid = NonZeroU32::new(pid).ok_or_else(gone)?;
         Ok(Self {
-            boot: boot_id()?,
+            boot: boot_id()?.to_owned(),
             pid,
             started,
         })

@@ -255,20 +255,17 @@ impl Folder {
             path: path.clone(),
             source,
         })?;
-        self.replace(RECORD, &text)
+        let fresh = self.path.join(format!("{RECORD}.new"));
+        fs::write(&fresh, text).map_err(file_error("write", &fresh))?;
+        fs::rename(&fresh, &path).map_err(file_error("write", &path))
     }
 
     /// Keeps the configuration, which `exec` reads long after the bundle may
-    /// have changed.
+    /// have changed. Written once, before there is anything to execute in, so
+    /// nobody reads the half of it.
     pub(crate) fn save_config(&self, text: &[u8]) -> Result<(), StateError> {
-        self.replace(CONFIG, text)
-    }
-
-    fn replace(&self, name: &str, text: &[u8]) -> Result<(), StateError> {
-        let path = self.path.join(name);
-        let fresh = self.path.join(format!("{name}.new"));
-        fs::write(&fresh, text).map_err(file_error("write", &fresh))?;
-        fs::rename(&fresh, &path).map_err(file_error("write", &path))
+        let path = self.path.join(CONFIG);
+        fs::write(&path, text).map_err(file_error("write", &path))
     }
 
     /// The configuration as `create` got it.
