@@ -5,7 +5,7 @@ use std::thread;
 
 use holdall_protocol::Signal;
 use holdall_protocol::log::Stream;
-use holdall_runtime::boxes::{Boxes, LogQuery, Record, Started};
+use holdall_runtime::boxes::{Boxes, Record, Started};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -38,12 +38,7 @@ pub(crate) fn until_exit(
 fn follow(boxes: &Boxes, record: &Record, started: &Started, has_command: bool) -> Outcome {
     let mut printer = log_line::Printer::new(false, Format::Table);
     let mut gone = false;
-    let query = LogQuery {
-        service: None,
-        follow: true,
-        tail: None,
-    };
-    boxes.logs(&record.id, &query, &mut |line| {
+    boxes.follow(record, started, &mut |line| {
         // Standard output is the command's alone where there is one, so that
         // it can be piped; else it is the services'.
         let text = printer.line(line);

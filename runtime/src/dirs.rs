@@ -83,6 +83,12 @@ impl Dirs {
         self.data.join("boxes")
     }
 
+    /// A layer with the places of what every box gets mounted.
+    #[must_use]
+    pub fn mountpoints(&self) -> PathBuf {
+        self.data.join("mountpoints")
+    }
+
     /// One folder a running box: control socket, FIFOs, locks.
     #[must_use]
     pub fn run_boxes(&self) -> PathBuf {
@@ -117,6 +123,7 @@ mod tests {
             dirs.packages(),
             dirs.volumes(),
             dirs.boxes(),
+            dirs.mountpoints(),
             dirs.run_boxes(),
             dirs.run_ports(),
             dirs.runtime_state(),

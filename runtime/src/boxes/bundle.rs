@@ -1,6 +1,8 @@
-//! From a box's record to the OCI bundle of one run.
+//! From a box's record to the OCI bundle of one run. Its configuration is in
+//! memory: the runtime keeps its own copy.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use holdall_image::tree::Tree;
@@ -8,23 +10,22 @@ use holdall_protocol::account::{Account, MAX_FILE, find_user};
 use holdall_protocol::control::{CONTROL_FD_NAME, LIMITS_LABEL, LOG_FD_NAME};
 
 use super::error::BoxError;
-use super::folder::RunDir;
 use super::mounts::MountSource;
 use super::record::{Network, Record};
 use super::store::BoxStore;
+use crate::oci::call::sealed_json;
 use crate::oci::defaults;
 use crate::oci::spec::{Mount, NamespaceType, Process, Root, Spec, User};
 
 /// The files that every box gets of its own.
-const ETC: [&str; 3] = ["hosts", "hostname", "resolv.conf"];
+pub(super) const ETC: [&str; 3] = ["hosts", "hostname", "resolv.conf"];
 
-/// Writes the bundle of a run, and the files it binds.
+/// Writes the configuration of a run, and the files it binds.
 pub(crate) fn write(
     store: &BoxStore,
     record: &Record,
     account: &Account,
-    run: &RunDir,
-) -> Result<(), BoxError> {
+) -> Result<OwnedFd, BoxError> {
     let etc = store.dir(&record.id).etc();
     for (name, content) in ETC.iter().zip([
         hosts(record),
@@ -42,14 +43,7 @@ pub(crate) fn write(
         MountSource::Own { number } => store.dir(&record.id).volume(*number),
     };
     let spec = spec(record, account, &etc, source);
-    let bundle = run.bundle();
-    super::files::make_private(&bundle)?;
-    let path = bundle.join("config.json");
-    let text = serde_json::to_vec_pretty(&spec).map_err(|cause| BoxError::Record {
-        path: path.clone(),
-        cause,
-    })?;
-    fs::write(&path, text).map_err(BoxError::file("write", &path))
+    sealed_json(&spec).map_err(BoxError::system("write the box's configuration"))
 }
 
 fn set_mode(path: &Path, mode: u32) -> Result<(), BoxError> {

@@ -91,11 +91,21 @@ pub(crate) fn bury(
     now: WallTime,
     durable: Durable,
 ) -> Result<(), BoxError> {
-    let written = store
-        .life(id)
-        .and_then(|life| store.set_life(id, &ended(life, run, code, now), durable));
-    let cleared = clear(store, id);
-    written.and(cleared)
+    let written = write_end(store, id, run, code, now, durable);
+    written.and(clear(store, id))
+}
+
+/// The first half of it.
+pub(crate) fn write_end(
+    store: &BoxStore,
+    id: &BoxId,
+    run: &Run,
+    code: u8,
+    now: WallTime,
+    durable: Durable,
+) -> Result<(), BoxError> {
+    let life = store.life(id)?;
+    store.set_life(id, &ended(life, run, code, now), durable)
 }
 
 /// Removes what a run has outside the box's own folder.

@@ -157,7 +157,7 @@ impl Boxes {
 
     /// The process of a box, with another program.
     fn foreign_process(&self, record: &Record, options: &ExecOptions) -> Result<Process, BoxError> {
-        let path = self.store.run_dir(&record.id).bundle().join("config.json");
+        let path = self.store.container(&record.id).join("config.json");
         let text = std::fs::read(&path).map_err(BoxError::file("read", &path))?;
         let spec: Spec = serde_json::from_slice(&text).map_err(|cause| BoxError::Record {
             path: path.clone(),

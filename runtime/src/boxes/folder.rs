@@ -48,9 +48,6 @@ impl RunDir {
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
-    pub(crate) fn bundle(&self) -> PathBuf {
-        self.0.join("bundle")
-    }
     pub(crate) fn stdout(&self) -> PathBuf {
         self.0.join("stdout")
     }

@@ -17,7 +17,7 @@ use super::lock::Lock;
 use super::mounts::MountSource;
 use super::name::{BoxId, BoxName};
 use super::store::BoxStore;
-use super::sweep::is_draft;
+use super::sweep::{gone, is_draft};
 use super::{Boxes, Observed};
 use crate::causes::chain;
 use crate::dirs::Dirs;
@@ -64,6 +64,7 @@ impl Boxes {
         let mut report = Report::default();
         let mut seen = Seen::default();
         let boxes = self.store.dirs().boxes();
+        let mut going = BTreeSet::new();
         for name in names(&boxes)? {
             let id = name.parse::<BoxId>().ok();
             let lost = id.as_ref().is_some_and(|id| {
@@ -75,6 +76,8 @@ impl Boxes {
                 if !is_held(&boxes.join(&name).join("lock"))? {
                     report.leftovers.push(boxes.join(&name));
                 }
+                // What it still has elsewhere goes with it.
+                going.extend(gone(&name).map(|id| id.to_string()));
             } else if let Some(id) = id {
                 seen.boxes.push(self.see(id, images)?);
             }
@@ -98,6 +101,8 @@ impl Boxes {
                 seen.mounts.push(point);
             }
         }
+        seen.runs.retain(|(id, _)| !going.contains(id));
+        seen.cgroups.retain(|(id, _)| !going.contains(id));
         report.boxes = seen.boxes.len() as u64;
         let records = seen
             .boxes

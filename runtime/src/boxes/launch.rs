@@ -1,7 +1,7 @@
 //! The start of a box, in its monitor.
 
 use std::fs::File;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::Child;
 use std::time::Duration;
@@ -28,6 +28,8 @@ pub(crate) struct Launched {
     pub(crate) process: Handle,
     /// The runtime process that did it, about to end.
     pub(crate) runtime: Child,
+    /// See [`Launch::rope`].
+    pub(crate) rope: OwnedFd,
 }
 
 /// Starts the box; on an error nothing of it is left but its run folder.
@@ -40,6 +42,12 @@ pub(crate) fn launch(
 ) -> Result<Launched, BoxError> {
     let before = store.life(&orders.id)?;
     let launched = attempt(store, orders, program, &launch, channel);
+    let launched = launched.map(|(run, process, runtime)| Launched {
+        run,
+        process,
+        runtime,
+        rope: launch.rope,
+    });
     if launched.is_err() {
         // The first error is the one to tell.
         drop(clear(store, &orders.id));
@@ -57,7 +65,7 @@ fn attempt(
     program: Option<&Sealed>,
     launch: &Launch,
     channel: &UnixStream,
-) -> Result<Launched, BoxError> {
+) -> Result<(Run, Handle, Child), BoxError> {
     let id = orders.id.as_str();
     let client = Client {
         state_root: store.dirs().runtime_state(),
@@ -68,6 +76,7 @@ fn attempt(
     let null = File::open("/dev/null").map_err(BoxError::file("open", "/dev/null"))?;
     let [stdout, stderr, _] = &launch.box_fifos;
     let opts = CreateOpts {
+        config: Some(launch.config.as_fd()),
         pid_file: None,
         console_socket: None,
         preserve_fds: handed,
@@ -77,9 +86,9 @@ fn attempt(
         // nobody knows of.
         parent_death: Some(Signal::SIGKILL),
     };
-    let bundle = store.run_dir(&orders.id).bundle();
+    let run = store.run_dir(&orders.id);
     let halted = client
-        .create_halted(program, id, &bundle, &opts)
+        .create_halted(program, id, run.path(), &opts)
         .map_err(|cause| runtime(store, orders, "create", cause))?;
     let (run, process) = match written_down(store, orders, halted.pid, channel) {
         Ok(known) => known,
@@ -92,11 +101,7 @@ fn attempt(
     let runtime = halted
         .start()
         .map_err(|cause| runtime(store, orders, "start", cause))?;
-    Ok(Launched {
-        run,
-        process,
-        runtime,
-    })
+    Ok((run, process, runtime))
 }
 
 /// What must be before the box's process runs: that it is known, and that

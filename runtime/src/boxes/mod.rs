@@ -7,7 +7,6 @@
 //! any time is repaired by the next command.
 
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use holdall_image::{Digest, Store};
@@ -22,6 +21,7 @@ mod error;
 mod exec;
 mod files;
 mod folder;
+mod follow;
 mod foreign;
 pub mod fsck;
 mod keeper;
@@ -32,6 +32,7 @@ mod lock;
 mod logfile;
 mod logs;
 mod monitor;
+mod mountpoints;
 pub mod mounts;
 mod name;
 mod orders;
@@ -41,6 +42,7 @@ mod pump;
 mod record;
 mod session;
 mod start;
+mod started;
 mod state;
 mod store;
 mod sweep;
@@ -55,7 +57,7 @@ pub use logs::{LogQuery, LogSink};
 pub use mounts::{Volume, VolumeError};
 pub use name::{BoxId, BoxIdError, BoxName, BoxNameError};
 pub use record::{GRACE_LABEL, Network, NetworkError, Record, Summary};
-pub use start::Started;
+pub use started::Started;
 pub use state::{BoxState, Care, LOST, Life, Observed, Run, care, state};
 pub use volumes::CopyError;
 
@@ -66,7 +68,6 @@ use crate::control::ControlClient;
 use crate::dirs::Dirs;
 use files::Durable;
 use lock::Lock;
-use logs::{Reader, Watch};
 use store::BoxStore;
 
 /// The monitor's name as a program.
@@ -199,57 +200,6 @@ impl Boxes {
         let record = self.record(id)?;
         let state = self.state(&record)?;
         Ok(Summary { record, state })
-    }
-
-    /// A box's log.
-    ///
-    /// # Errors
-    /// Where it can't be read.
-    pub fn logs(
-        &self,
-        id: &BoxId,
-        query: &LogQuery,
-        sink: &mut LogSink<'_>,
-    ) -> Result<(), BoxError> {
-        let record = self.record(id)?;
-        let process = self.process(&record)?;
-        let dir = self.store.dir(id);
-        let failed = || BoxError::file("read the log in", dir.path());
-        // Before the first look, so that no change falls between.
-        let watch = query
-            .follow
-            .then(|| Watch::new(dir.path()))
-            .transpose()
-            .map_err(failed())?;
-        let mut reader = Reader::open(dir.path()).map_err(failed())?;
-        let flow = logs::read(&mut reader, query, sink).map_err(failed())?;
-        let Some(watch) = watch else { return Ok(()) };
-        if flow.is_break() {
-            return Ok(());
-        }
-        let query = LogQuery {
-            tail: None,
-            ..query.clone()
-        };
-        let mut gone = process.is_none();
-        loop {
-            // Asked first: what was written before the end is read after.
-            let ended = self.ended(&record, process.as_ref())?.is_some();
-            if logs::read(&mut reader, &query, sink).map_err(failed())? == ControlFlow::Break(())
-                || ended
-                || process.is_none()
-            {
-                return Ok(());
-            }
-            if gone {
-                self.state(&record)?;
-            }
-            let (handle, limit) = match (&process, gone) {
-                (Some(process), false) => (Some(std::os::fd::AsFd::as_fd(process)), None),
-                _ => (None, Some(end::CLEARING)),
-            };
-            gone |= watch.wait(handle, limit).map_err(failed())?;
-        }
     }
 
     /// A connection to the init of a running box.

@@ -8,7 +8,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::io::AsyncReadExt as _;
 
-use super::bury::{Reaper, bury};
+use super::bury::{Reaper, clear, write_end};
 use super::channel;
 use super::error::BoxError;
 use super::files::Durable;
@@ -27,6 +27,7 @@ use super::orders::{Answer, Done, Extra, Kept, Orders, Task, give, spawn, take};
 use super::pump::{Mouths, Pump};
 use super::state::Run;
 use super::store::BoxStore;
+use super::sweep::Remains;
 use super::{KEEPER, MONITOR};
 use crate::causes::chain;
 use crate::clock::{Deadline, WallTime};
@@ -89,6 +90,8 @@ struct Monitor {
     reaper: Reaper,
     /// Who started the box and may wait for its end.
     starter: Option<UnixStream>,
+    /// Tells it of new lines.
+    rope: Option<OwnedFd>,
     /// The keeper's end, once there is one.
     keeper: Option<UnixStream>,
     /// The host's network, when this process is in the box's.
@@ -117,10 +120,14 @@ impl Monitor {
             Extra::Launch(_) => Sealed::new().ok(),
             Extra::Adopt(_) => None,
         };
+        let mut rope = None;
         let (run, process, runtime) = match (extra, orders.task.clone()) {
             (Extra::Launch(extra), _) => {
                 match launch(&store, &orders, program.as_ref(), extra, &channel) {
-                    Ok(launched) => (launched.run, launched.process, Some(launched.runtime)),
+                    Ok(launched) => {
+                        rope = Some(launched.rope);
+                        (launched.run, launched.process, Some(launched.runtime))
+                    }
                     Err(error) => {
                         tell(&channel, &failed(&error));
                         return Ok(());
@@ -155,6 +162,7 @@ impl Monitor {
             store,
             reaper,
             starter: None,
+            rope,
             keeper: None,
             host_network: None,
             mounts,
@@ -185,8 +193,9 @@ impl Monitor {
             ledger: self.kept.ledger.as_fd(),
             ledger_lost,
             has_init: self.orders.has_init,
+            rope: self.rope.take(),
         };
-        let mut pump = Pump::open(&dir, &run, &mouths)
+        let mut pump = Pump::open(&dir, &run, mouths)
             .map_err(BoxError::file("open the log in", dir.path()))?;
         let limit = raise_descriptor_limit();
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -300,36 +309,36 @@ impl Monitor {
         };
         // Before the end is written down: who sees it may take the ports.
         self.kept.sockets.clear();
-        bury(
-            &self.store,
-            &self.orders.id,
-            &self.run,
-            code,
-            WallTime::now(),
-            Durable::of_box(self.orders.remove),
-        )?;
+        let id = &self.orders.id;
+        let durable = Durable::of_box(self.orders.remove);
+        let written = write_end(&self.store, id, &self.run, code, WallTime::now(), durable);
+        let Some(lock) = lock else {
+            written.and(clear(&self.store, id))?;
+            self.tell_end(code);
+            return Ok(());
+        };
+        written?;
+        self.tell_end(code);
+        // Who started the box may still read its log.
+        if let Some(starter) = &self.starter {
+            wait_for_end(starter);
+        }
+        let remains = self.store.take_away(id, &lock)?;
+        // The name is free, which is all that anybody waits for. What else the
+        // box has goes with its remains, by us or by whoever sweeps them.
+        drop(self.starter);
+        let cleared = clear(&self.store, id);
+        drop((self.kept, self.mounts));
+        cleared.and(remains.map_or(Ok(()), Remains::remove))
+    }
+
+    fn tell_end(&self, code: u8) {
         if let Some(starter) = &self.starter {
             tell(starter, &Answer::Exited(code));
         }
         if let Some(keeper) = &self.keeper {
             // A keeper that is lost just now needs no word.
             drop(channel::send(keeper, &Done, &[]));
-        }
-        drop(self.kept);
-        let Some(lock) = lock else {
-            return Ok(());
-        };
-        // Who started the box may still read its log.
-        if let Some(starter) = &self.starter {
-            wait_for_end(starter);
-        }
-        let remains = self.store.take_away(&self.orders.id, &lock)?;
-        // The name is free, which is all that anybody waits for.
-        drop(self.starter);
-        drop(self.mounts);
-        match remains {
-            Some(remains) => remains.remove(),
-            None => Ok(()),
         }
     }
 }

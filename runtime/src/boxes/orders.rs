@@ -149,6 +149,11 @@ pub(crate) struct Launch {
     pub(crate) box_fifos: [OwnedFd; 3],
     /// The control socket that init listens on.
     pub(crate) control: OwnedFd,
+    /// The runtime's `config.json`.
+    pub(crate) config: OwnedFd,
+    /// What is written here tells the command that there are new lines in the
+    /// log. Lost with this monitor; the command then watches the log itself.
+    pub(crate) rope: OwnedFd,
 }
 
 /// What comes beside [`Kept`].
@@ -179,6 +184,8 @@ impl Launch {
             stderr.as_fd(),
             log.as_fd(),
             self.control.as_fd(),
+            self.config.as_fd(),
+            self.rope.as_fd(),
         ]
     }
 }
@@ -204,6 +211,8 @@ pub(crate) fn take(channel: &UnixStream) -> io::Result<Option<(Orders, Kept, Ext
             rootfs: next()?,
             box_fifos: [next()?, next()?, next()?],
             control: next()?,
+            config: next()?,
+            rope: next()?,
         }),
         Task::Adopt(_) => Extra::Adopt(next()?.into()),
     };

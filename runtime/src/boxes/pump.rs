@@ -7,6 +7,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use holdall_protocol::log::Stream;
+use nix::errno::Errno;
 use nix::poll::PollFlags;
 
 use super::folder::{BoxDir, RunDir};
@@ -36,6 +37,8 @@ struct Sink {
     notes: PathBuf,
     buffer: Vec<u8>,
     out: Vec<u8>,
+    /// Told of new lines, until nobody listens.
+    rope: Option<OwnedFd>,
 }
 
 impl Sink {
@@ -93,6 +96,9 @@ impl Sink {
             true => self.transfer.take(pipe.fd.as_fd(), count).map(|()| None),
             false => self.transfer.append(from, count, &self.out, now),
         };
+        if !self.out.is_empty() {
+            self.ring();
+        }
         self.out.clear();
         self.tell(failed?, now);
         Ok(())
@@ -100,7 +106,18 @@ impl Sink {
 
     fn say(&mut self, line: &[u8], now: WallTime) {
         let failed = self.transfer.say(line, now);
+        self.ring();
         self.tell(failed, now);
+    }
+
+    fn ring(&mut self) {
+        if let Some(rope) = &self.rope {
+            // A pipe that is full has told already.
+            match nix::unistd::write(rope, &[0]) {
+                Ok(_) | Err(Errno::EAGAIN | Errno::EINTR) => {}
+                Err(_) => self.rope = None,
+            }
+        }
     }
 
     fn tell(&self, failed: Option<io::Error>, now: WallTime) {
@@ -132,11 +149,13 @@ pub(crate) struct Mouths<'a> {
     /// The ledger is a new one, though the run isn't.
     pub(crate) ledger_lost: bool,
     pub(crate) has_init: bool,
+    /// What is written here tells of new lines.
+    pub(crate) rope: Option<OwnedFd>,
 }
 
 impl Pump {
     /// Goes on with the log in the box's folder.
-    pub(crate) fn open(dir: &BoxDir, run: &RunDir, mouths: &Mouths<'_>) -> io::Result<Self> {
+    pub(crate) fn open(dir: &BoxDir, run: &RunDir, mouths: Mouths<'_>) -> io::Result<Self> {
         let kinds = [
             Source::Raw(Stream::Stdout),
             Source::Raw(Stream::Stderr),
@@ -166,6 +185,7 @@ impl Pump {
                 notes: run.path().join("notes"),
                 buffer: vec![0; CHUNK],
                 out: Vec::new(),
+                rope: mouths.rope,
             }),
         })
     }

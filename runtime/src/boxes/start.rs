@@ -1,21 +1,19 @@
 //! Starting a box, and giving one that lost its monitor and keeper new ones.
 
 use std::fs::{File, OpenOptions};
-use std::io;
-use std::net::Shutdown;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use holdall_image::Store;
 use holdall_protocol::control::SOCKET_NAME;
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket,
 };
 use nix::sys::stat::Mode;
-use nix::unistd::mkfifo;
+use nix::unistd::{mkfifo, pipe2};
 
 use super::bundle;
 use super::bury::clear;
@@ -26,69 +24,16 @@ use super::layers;
 use super::lock::Lock;
 use super::logfile::note;
 use super::monitor::start_monitor;
+use super::mountpoints;
 use super::mounts::MountSource;
 use super::orders::{Answer, Kept, Launch, Orders, Task};
 use super::record::{Network, Record};
-use super::state::{LOST, Run};
+use super::started::{Attended, Started};
+use super::state::Run;
 use super::store::BoxStore;
 use crate::causes::chain;
 use crate::oci::overlay::{self, Upper};
 use crate::ports::listen::{Bound, ListenError, bind_all, rebind};
-use crate::process::Handle;
-
-/// A box that was started. As long as this lives, a box with `--rm` stays
-/// there after its end, so that its log can be read and its code asked for.
-#[derive(Debug)]
-pub struct Started {
-    /// Answers the box's end; none where the box ran already.
-    monitor: Option<UnixStream>,
-    process: Option<Handle>,
-}
-
-impl Started {
-    pub(super) fn already(process: Option<Handle>) -> Self {
-        Self {
-            monitor: None,
-            process,
-        }
-    }
-
-    /// Waits for the box's end; its exit code.
-    ///
-    /// # Errors
-    /// Where the box's process can't be waited for.
-    pub fn wait(&self) -> Result<u8, BoxError> {
-        if let Some(monitor) = &self.monitor
-            && let Ok(Some((Answer::Exited(code), _))) = channel::receive(monitor)
-        {
-            return Ok(code);
-        }
-        // Its first monitor was killed; the kernel knows as well.
-        let Some(process) = &self.process else {
-            return Ok(LOST);
-        };
-        process
-            .wait(None)
-            .map_err(BoxError::system("wait for the box"))?;
-        let code = process
-            .exit_code()
-            .map_err(BoxError::system("read the box's exit code"))?;
-        Ok(code.unwrap_or(LOST))
-    }
-
-    /// Lets a box with `--rm` go; its name is free when this returns, and its
-    /// files are removed by whoever minded it.
-    pub fn let_go(self) {
-        let Some(mut monitor) = self.monitor else {
-            return;
-        };
-        // The monitor hears it, and then hangs up; as it does where it was
-        // killed, and the box is the next command's to remove.
-        if monitor.shutdown(Shutdown::Write).is_ok() {
-            drop(io::copy(&mut monitor, &mut io::sink()));
-        }
-    }
-}
 
 /// Starts a box that doesn't run and of whose last run nothing is left; the
 /// caller holds its lock, and gives the guard away.
@@ -108,19 +53,25 @@ pub(crate) fn start(
         work: &work,
         lasting: !record.remove,
     };
-    let rootfs = overlay::mount(&layers, Some(changes)).map_err(|cause| BoxError::Root {
+    let mut stack = vec![mountpoints::layer(store)?];
+    stack.extend(layers);
+    let rootfs = overlay::mount(&stack, Some(changes)).map_err(|cause| BoxError::Root {
         name: record.name.clone(),
         cause,
     })?;
     let bound = publish(store, record)?;
     let run = store.make_run_dir(id)?;
+    let (bell, rope) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
+        .map_err(|errno| BoxError::system("make the box's bell")(errno.into()))?;
     let launched = (|| {
-        bundle::write(store, record, &account, &run)?;
+        let config = bundle::write(store, record, &account)?;
         let fifos = make_fifos(&run)?;
         let launch = Launch {
             rootfs,
             box_fifos: open_fifos(&run, OFlags::Box)?,
             control: control(&run)?,
+            config,
+            rope,
         };
         let (ports, sockets) = split(bound);
         let mut orders = orders(store, record, Task::Launch);
@@ -152,7 +103,10 @@ pub(crate) fn start(
                 .open()
                 .map_err(BoxError::system("open the box's process"))?;
             Ok(Started {
-                monitor: Some(monitor),
+                monitor: Some(Attended {
+                    channel: monitor,
+                    bell,
+                }),
                 process,
             })
         }

@@ -115,11 +115,7 @@ impl BoxStore {
         };
         // The box's root directory takes owner and mode of the upper one.
         make(&draft.dir.upper(), 0o755)?;
-        for path in [
-            draft.dir.work(),
-            draft.dir.path().join("volumes"),
-            draft.dir.etc(),
-        ] {
+        for path in [draft.dir.work(), draft.dir.etc()] {
             make(&path, 0o700)?;
         }
         Ok(draft)

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
+use super::bury::clear;
 use super::error::BoxError;
 use super::files::{gone_is_fine, remove_any};
 use super::folder::BoxDir;
@@ -87,6 +88,9 @@ impl BoxStore {
                 // Gone meanwhile, or half removed.
                 Err(_) => None,
             };
+            if let Some(id) = gone(&name) {
+                clear(self, &id)?;
+            }
             gone_is_fine(fs::remove_dir_all(dir.path()))
                 .map_err(BoxError::file("remove", dir.path()))?;
             drop(locked);
@@ -115,6 +119,12 @@ impl Remains {
         }
         gone_is_fine(fs::remove_dir_all(&dir)).map_err(BoxError::file("remove", &dir))
     }
+}
+
+/// The box whose remains have this name: what it had outside its folder may not
+/// be cleared away yet.
+pub(super) fn gone(name: &str) -> Option<BoxId> {
+    name.strip_prefix(GONE)?.parse().ok()
 }
 
 /// Whether a name beside the boxes is that of one being made or removed.

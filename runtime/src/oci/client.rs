@@ -56,6 +56,8 @@ pub type Stdio3<'fd> = [BorrowedFd<'fd>; 3];
 /// What `create` takes beside id and bundle.
 #[derive(Debug)]
 pub struct CreateOpts<'a> {
+    /// The configuration, instead of the bundle's `config.json`.
+    pub config: Option<BorrowedFd<'a>>,
     /// Where the pid is written.
     pub pid_file: Option<&'a Path>,
     /// A listening unix socket that gets the terminal's master.
@@ -311,6 +313,10 @@ fn creation(mut call: Call, bundle: &Path, opts: &CreateOpts<'_>) -> Call {
     }
     for fd in opts.preserve_fds {
         call.pass(*fd);
+    }
+    if let Some(config) = opts.config {
+        let number = call.pass(config);
+        call.command.arg("--config-fd").arg(number.to_string());
     }
     if let Some(rootfs) = opts.rootfs {
         let number = call.pass(rootfs);

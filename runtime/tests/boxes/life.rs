@@ -18,6 +18,8 @@ tests![
     a_name_is_taken_once_and_numbered_after_that,
     a_box_is_found_by_name_and_by_the_beginning_of_its_id,
     a_box_with_rm_is_gone_after_its_end_but_not_before_its_log_is_read,
+    whoever_started_a_box_reads_its_log_to_the_end,
+    the_places_of_mounts_are_no_change_of_the_box,
     a_box_with_rm_that_was_let_go_has_left_its_name,
     only_a_box_that_stays_makes_the_kernel_sync_the_hosts_disk,
     a_box_with_rm_whose_start_failed_starts_at_the_next_try,
@@ -168,6 +170,37 @@ fn a_box_with_rm_is_gone_after_its_end_but_not_before_its_log_is_read() {
     crate::world::eventually("the box to be removed", || {
         world.boxes.list().expect("listed").is_empty()
     });
+}
+
+fn whoever_started_a_box_reads_its_log_to_the_end() {
+    let world = World::new();
+    let script = "n=0; while [ $n -lt 2000 ]; do n=$((n+1)); echo $n; done; sleep 0.1; echo end";
+    let mut options = world.script(script);
+    options.remove = true;
+    let record = world.create(options);
+    let started = world.start(&record.id);
+    let mut lines = Vec::new();
+    let followed = world.boxes.follow(&record, &started, &mut |line| {
+        lines.push(line.text.clone());
+        ControlFlow::Continue(())
+    });
+    followed.expect("followed to the end");
+    let mut expected: Vec<String> = (1..=2000).map(|n: u32| n.to_string()).collect();
+    expected.push("end".to_owned());
+    assert_eq!(lines, expected);
+    assert_eq!(started.wait().expect("ended"), 0);
+    started.let_go();
+}
+
+fn the_places_of_mounts_are_no_change_of_the_box() {
+    let world = World::new();
+    let script = "cat /etc/hosts > /dev/null && [ -d /proc/1 ] && ls -A /etc";
+    let record = world.create(world.script(script));
+    assert_eq!(world.start(&record.id).wait().expect("ended"), 0);
+    let seen = ["group", "hostname", "hosts", "passwd", "resolv.conf"];
+    assert_eq!(world.lines(&record.id), seen);
+    let upper = world.dirs.boxes().join(record.id.as_str()).join("upper");
+    assert_eq!(fs::read_dir(upper).expect("its layer").count(), 0);
 }
 
 fn a_box_with_rm_that_was_let_go_has_left_its_name() {

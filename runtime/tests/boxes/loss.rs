@@ -1,8 +1,9 @@
 //! Whatever is killed, the box goes on and the next command works.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
-use holdall_protocol::Millis;
+use holdall_protocol::{Millis, Signal};
 use holdall_runtime::boxes::{BoxId, BoxState, LOST};
 
 use crate::tests;
@@ -10,6 +11,7 @@ use crate::world::{World, eventually, kill, processes};
 
 tests![
     a_killed_monitor_is_replaced_and_no_line_is_lost_or_doubled,
+    whoever_started_a_box_reads_on_after_its_monitor_was_killed,
     a_killed_keeper_is_replaced,
     a_box_that_ends_while_its_monitor_is_replaced_keeps_its_code,
     a_box_that_lost_both_is_minded_again_by_the_next_command,
@@ -62,6 +64,33 @@ fn a_killed_monitor_is_replaced_and_no_line_is_lost_or_doubled() {
     assert_eq!(started.wait().expect("ended"), told(5));
     assert_eq!(world.boxes.wait(&record.id).expect("ended"), told(5));
     each_once(&world.lines(&record.id));
+}
+
+/// It was told of new lines by the one that is killed.
+fn whoever_started_a_box_reads_on_after_its_monitor_was_killed() {
+    let world = World::new();
+    let record = world.create(world.script(FLOODING));
+    let started = world.start(&record.id);
+    world.minder(KEEPER, &record.id);
+    let (mut lines, mut killed) = (Vec::new(), None);
+    let followed = world.boxes.follow(&record, &started, &mut |line| {
+        lines.push(line.text.clone());
+        match killed {
+            None => {
+                world.kill_minder(MONITOR, &record.id);
+                killed = Some(lines.len());
+            }
+            Some(at) if lines.len() == at + 5000 => {
+                world.boxes.kill(&record.id, Signal::TERM).expect("told");
+            }
+            Some(_) => {}
+        }
+        ControlFlow::Continue(())
+    });
+    followed.expect("followed to the end");
+    assert_eq!(started.wait().expect("ended"), told(5));
+    each_once(&lines);
+    assert_eq!(world.lines(&record.id), lines);
 }
 
 /// From 1 on, nothing is missing and nothing comes twice.

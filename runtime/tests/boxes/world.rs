@@ -213,8 +213,16 @@ impl Drop for World {
             ids.iter()
                 .all(|id| processes(|line| line.contains(id.as_str())).is_empty())
         });
-        left.extend(entries(&self.dirs.run_boxes()));
-        left.extend(entries(&self.dirs.runtime_state()));
+        // What a box with `--rm` has there goes after its name.
+        let runs = || {
+            let mut left = entries(&self.dirs.run_boxes());
+            left.extend(entries(&self.dirs.runtime_state()));
+            left
+        };
+        if !std::thread::panicking() {
+            eventually("the run folders to be empty", || runs().is_empty());
+        }
+        left.extend(runs());
         left.extend(ids.iter().flat_map(|id| cgroups(id.as_str())));
         let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mounts");
         let root = self.path().to_string_lossy().into_owned();

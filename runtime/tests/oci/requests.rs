@@ -285,6 +285,7 @@ fn rootfs_fd() {
             &bundle.id,
             bundle.dir.path(),
             &CreateOpts {
+                config: None,
                 pid_file: None,
                 console_socket: None,
                 preserve_fds: &[],

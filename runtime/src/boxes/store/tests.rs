@@ -47,6 +47,24 @@ fn what_a_crash_left_is_swept_and_what_is_at_work_is_not() {
 }
 
 #[test]
+fn what_a_killed_removal_left_of_a_run_goes_with_the_remains() {
+    let (_root, store) = store();
+    let id: BoxId = "ba9876543210".parse().expect("an id");
+    let dir = store.dirs().boxes().join(format!(".gone-{id}"));
+    let run = store.run_dir(&id);
+    for folder in [&dir, run.path(), &store.container(&id)] {
+        fs::create_dir_all(folder).expect("made");
+    }
+    let lock = Lock::wait(&dir.join("lock")).expect("locked");
+    drop(store.draft().expect("begun"));
+    assert!(run.path().exists(), "somebody is at it");
+    drop(lock);
+    drop(store.draft().expect("begun"));
+    assert!(!store.has_remains(&id));
+    assert!(folders(&store).is_empty());
+}
+
+#[test]
 fn a_look_at_the_boxes_sweeps_what_a_killed_removal_left() {
     let (_root, store) = store();
     let dir = store.dirs().boxes().join(".gone-ba9876543210");
