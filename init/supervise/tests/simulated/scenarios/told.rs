@@ -83,6 +83,7 @@ fn what_the_kernel_killed_for_want_of_memory_is_told_with_that_end_and_counted()
     let status = supervisor.status(Timestamp(201)).services.remove(0);
     assert_eq!((status.out_of_memory, status.counts.oom_kills), (true, 2));
     // The next end is another, and the count goes on.
+    supervisor.handle_timeout(Timestamp(5000));
     supervisor.handle(Timestamp(5000), Event::Spawned { service, pid: 9 });
     for (now, event) in [
         (5001, exited(Exit::Code(1), 0)),
