@@ -23,8 +23,8 @@ use super::{Forked, exit_now, fork};
 
 struct Memory;
 
-// Tests run in threads, which this is not made for.
-#[cfg(not(test))]
+// Unit tests run in threads: there nobody minds services, so that there is no
+// stretch, no reserve and no waiting, and all of it is the system's allocator.
 #[global_allocator]
 static MEMORY: Memory = Memory;
 
@@ -104,7 +104,8 @@ const STRETCH_BYTES: usize = 256 * 1024;
 struct Stretch {
     start: AtomicPtr<u8>,
     used: AtomicUsize,
-    /// What is allocated now goes there.
+    /// What is allocated now is a child's: it goes there, where there is a
+    /// stretch and it fits.
     open: AtomicBool,
     /// Something did not fit.
     overflowed: AtomicBool,
@@ -132,6 +133,10 @@ impl Stretch {
         if !self.is_used() {
             return None;
         }
+        let start = self.start.load(Relaxed);
+        if start.is_null() {
+            return None;
+        }
         let at = self.used.load(Relaxed).next_multiple_of(layout.align());
         let end = at.saturating_add(layout.size());
         if end > STRETCH_BYTES {
@@ -139,7 +144,7 @@ impl Stretch {
             return None;
         }
         self.used.store(end, Relaxed);
-        NonNull::new(self.start.load(Relaxed).wrapping_add(at))
+        NonNull::new(start.wrapping_add(at))
     }
 }
 
@@ -149,7 +154,7 @@ pub(crate) fn fork_with<T: Clone>(of: &T, child: impl FnOnce(T)) -> Result<i32, 
     let apart = MINDING.load(Relaxed) && !STRETCH.start.load(Relaxed).is_null();
     STRETCH.used.store(0, Relaxed);
     STRETCH.overflowed.store(false, Relaxed);
-    STRETCH.open.store(apart, Relaxed);
+    STRETCH.open.store(true, Relaxed);
     let copy = of.clone();
     STRETCH.open.store(false, Relaxed);
     if apart {

@@ -137,3 +137,37 @@ fn the_services_own_environment_goes_over_the_boxes() {
     init.wait_for("red round /elsewhere\n");
     assert_eq!(init.stop(), Some(0));
 }
+
+#[test]
+fn an_environment_of_any_size_reaches_its_programs() {
+    // What a child needs is copied to a place of its own: this fits, and this
+    // doesn't.
+    for length in [60_000, 120_000] {
+        let big = "x".repeat(length);
+        let command = "echo ${#A} ${#B} ${#C}; exec sleep 1000";
+        let mut init = Setup::new(&format!(
+            "[service.app]\ncommand = [\"sh\", \"-c\", '{command}']\n\
+             [service.again]\ncommand = [\"sh\", \"-c\", '{command}']\n"
+        ))
+        .env("A", &big)
+        .env("B", &big)
+        .env("C", &big)
+        .start();
+        init.wait_for(&format!("app    | {length} {length} {length}\n"));
+        init.wait_for(&format!("again  | {length} {length} {length}\n"));
+        assert_eq!(init.stop(), Some(0));
+        let mut init = Setup::without_config()
+            .env("A", &big)
+            .env("B", &big)
+            .env("C", &big)
+            .args(&[
+                "--",
+                "sh",
+                "-c",
+                "test ${#A}${#B}${#C} = $0",
+                &format!("{length}{length}{length}"),
+            ])
+            .start();
+        assert_eq!(init.wait().0.code(), Some(0), "{length}");
+    }
+}

@@ -201,6 +201,17 @@ fn tini_ends_as_tini_does() {
         let (real, ours) = ends("tini", &["--", "true"], &env);
         assert_eq!((&ours, ours.1.as_str()), (&real, ""), "{env:?}");
     }
+    let big = "x".repeat(120_000);
+    let env = [("A", big.as_str()), ("B", &big)];
+    let args = [
+        "-s",
+        "--",
+        "sh",
+        "-c",
+        "exit $((${#A} / 10000 + ${#B} / 10000))",
+    ];
+    let (real, ours) = ends("tini", &args, &env);
+    assert_eq!((&ours, ours.0), (&real, Some(24)));
 }
 
 #[test]
