@@ -88,8 +88,12 @@ impl BoxStore {
                 // Gone meanwhile, or half removed.
                 Err(_) => None,
             };
-            if let Some(id) = gone(&name) {
-                clear(self, &id)?;
+            // What can't be cleared away yet is in no other box's way.
+            if let Some(id) = gone(&name)
+                && let Err(error) = clear(self, &id)
+            {
+                log::warn!("{}", chain(&error));
+                continue;
             }
             gone_is_fine(fs::remove_dir_all(dir.path()))
                 .map_err(BoxError::file("remove", dir.path()))?;
