@@ -254,3 +254,17 @@ pub(crate) fn shortened(mut text: String) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_is_too_long_is_cut_where_a_character_ends() {
+        let full = "x".repeat(MAX_MESSAGE);
+        assert_eq!(shortened(full.clone()), full);
+        assert_eq!(shortened(format!("{full}é")), full);
+        let odd = format!("{}é", "x".repeat(MAX_MESSAGE - 1));
+        assert_eq!(shortened(odd), "x".repeat(MAX_MESSAGE - 1));
+    }
+}

@@ -228,6 +228,14 @@ mod tests {
             store("FDSTORE=1\nFDNAME=a:b"),
             Some(("stored".to_owned(), true))
         );
+        assert_eq!(
+            store("FDSTORE=1\nFDNAME=a b"),
+            Some(("a b".to_owned(), true))
+        );
+        assert_eq!(
+            store("FDSTORE=1\nFDNAME=a\tb"),
+            Some(("stored".to_owned(), true))
+        );
         assert_eq!(store("FDNAME=db"), None);
         assert_eq!(
             parse("FDSTOREREMOVE=1\nFDNAME=db").remove.as_deref(),
@@ -240,6 +248,7 @@ mod tests {
     fn a_message_is_bounded_and_has_no_nul_inside() {
         assert_eq!(notices("READY=1\0"), [Notice::Ready]);
         assert_eq!(Message::parse(b"READY=1\0X=2"), None);
+        assert!(Message::parse(&[b'x'; MAX_MESSAGE]).is_some());
         assert_eq!(Message::parse(&[b'x'; MAX_MESSAGE + 1]), None);
         let long = format!("STATUS={}", "é".repeat(1000));
         let [Notice::Status(words)] = &notices(&long)[..] else {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use holdall_protocol::Signal;
 use holdall_protocol::control::{ErrorKind, State};
 use holdall_protocol::manifest::{Kind, Restart};
-use holdall_supervise::{Command, Event, Refusal};
+use holdall_supervise::{Command, Event, Note, Refusal};
 
-use super::{boot, deaf, ends};
+use super::{boot, deaf, ends, is_note};
 use crate::world::{Program, World, health, manifest};
 
 /// redis ← app ← web, all ready.
@@ -104,6 +104,129 @@ fn a_restart_of_what_is_down_starts_it() {
     world.run_for(100);
     assert_eq!(states(&world), [Ready, Ready, Stopped]);
     assert!(done(&world, 2));
+}
+
+#[test]
+fn a_start_leaves_what_the_service_needs_in_its_backoff() {
+    let mut world = shop();
+    world.command(1, Command::Stop, &["web"]);
+    world.run_for(100);
+    world.kill("redis", Signal::KILL);
+    world.run_for(10);
+    world.command(2, Command::Start, &["web"]);
+    world.run_for(10);
+    assert_eq!(states(&world), [State::Backoff, Ready, Ready]);
+}
+
+#[test]
+fn what_ends_before_its_turn_to_stop_has_not_failed() {
+    let mut world = shop();
+    world.command(1, Command::Stop, &["redis"]);
+    world.kill("redis", Signal::KILL);
+    world.run_for(100);
+    assert_eq!(states(&world), [Stopped; 3]);
+    let failed = is_note(|note| {
+        matches!(
+            note,
+            Note::Exited {
+                expected: false,
+                ..
+            }
+        )
+    });
+    assert_eq!(world.times(failed), [0_u64; 0]);
+}
+
+#[test]
+fn the_name_of_a_service_with_instances_means_them_and_nobody_elses() {
+    let mut set = manifest(&[("web", &[]), ("worker", &[])]);
+    for service in set.services.iter_mut().map(Arc::make_mut) {
+        service.instances = Some(2);
+    }
+    let world = boot(&set.expanded(), &[]);
+    let named = |name: &str| {
+        let name = name.parse().expect("a name");
+        world.supervisor.named(&[name])
+    };
+    let both = vec![world.id("web@1"), world.id("web@2")];
+    assert_eq!(named("web"), Ok(both));
+    assert_eq!(named("worker@2"), Ok(vec![world.id("worker@2")]));
+}
+
+#[test]
+fn a_service_that_waits_says_for_whom() {
+    let mut set = manifest(&[("db", &[]), ("cache", &[]), ("web", &["db", "cache"])]);
+    Arc::make_mut(&mut set.services[0]).health = Some(health());
+    let slow = Program {
+        healthy: (1500, u64::MAX),
+        ..Program::default()
+    };
+    let mut world = boot(&set, &[("db", slow)]);
+    world.run_until(1000);
+    let waits_for = |world: &World| -> Vec<String> {
+        let names = world.status("web").waits_for;
+        names.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(waits_for(&world), ["db"]);
+    world.run_until(10_000);
+    world.kill("db", Signal::KILL);
+    world.run_for(10);
+    assert_eq!(world.state("web"), Ready);
+    assert_eq!(waits_for(&world), [] as [String; 0], "it does not wait");
+}
+
+/// One service that ends well at 11 and stays down, beside another.
+fn ends_once(kind: Kind) -> World {
+    let mut set = manifest(&[("once", &[]), ("app", &[])]);
+    let once = Arc::make_mut(&mut set.services[0]);
+    (once.kind, once.restart, once.essential) = (kind, Restart::Never, false);
+    boot(&set, &[("once", ends(10, 0))])
+}
+
+#[test]
+fn a_start_runs_a_daemon_again_that_has_ended_well_and_not_a_oneshot() {
+    for (kind, runs) in [(Kind::Oneshot, 1), (Kind::Daemon, 2)] {
+        let mut world = ends_once(kind);
+        world.run_until(12);
+        assert_eq!(world.state("once"), State::Stopping, "it is being cleared");
+        world.command(1, Command::Start, &["once"]);
+        world.run_for(5);
+        assert_eq!(world.spawns("once").len(), runs, "{kind:?}, being cleared");
+        let mut world = ends_once(kind);
+        world.run_until(100);
+        assert_eq!(world.state("once"), State::Exited);
+        world.command(1, Command::Start, &["once"]);
+        world.run_for(5);
+        assert_eq!(world.spawns("once").len(), runs, "{kind:?}, long gone");
+    }
+}
+
+#[test]
+fn a_start_of_what_ends_before_it_is_ready_has_failed() {
+    let mut set = manifest(&[("app", &[]), ("other", &[])]);
+    let app = Arc::make_mut(&mut set.services[0]);
+    (app.restart, app.essential) = (Restart::Never, false);
+    app.health = Some(health());
+    let program = Program {
+        healthy: (u64::MAX, u64::MAX),
+        ..ends(500, 0)
+    };
+    let mut world = boot(&set, &[("app", program)]);
+    world.run_until(1000);
+    world.command(1, Command::Start, &["app"]);
+    world.run_for(1000);
+    assert_eq!(refused(&world, 1).message, "`app` ended (exit 0)");
+}
+
+#[test]
+fn restarts_are_what_came_after_the_first_start() {
+    let mut world = shop();
+    assert_eq!(world.status("app").restarts, 0);
+    for request in 1..=2 {
+        world.command(request, Command::Restart, &["app"]);
+        world.run_for(100);
+    }
+    assert_eq!(world.status("app").restarts, 2);
 }
 
 #[test]
@@ -351,5 +474,22 @@ fn a_reload_tells_those_that_can_be_told_and_restarts_the_others() {
     assert_eq!(
         refusal.message,
         "`app` does not run, and nothing was reloaded"
+    );
+}
+
+#[test]
+fn whoever_waits_for_a_reload_of_what_ends_meanwhile_is_told_so() {
+    let mut set = manifest(&[("nginx", &[])]);
+    Arc::make_mut(&mut set.services[0]).reload =
+        Some(holdall_protocol::manifest::Reload::Signal(Signal::HUP));
+    let mut world = boot(&set, &[]);
+    world.run_until(1000);
+    world.command(1, Command::Reload, &["nginx"]);
+    let service = world.id("nginx");
+    let exit = holdall_protocol::control::Exit::Code(1);
+    world.tell(Event::Exited { service, exit });
+    assert_eq!(
+        refused(&world, 1).message,
+        "`nginx` ended before it was told"
     );
 }

@@ -8,7 +8,7 @@ use holdall_protocol::{Manifest, Millis, Signal};
 use holdall_supervise::{Action, Command, Event, Note, Timestamp};
 
 use super::{boot, ends, is_note};
-use crate::world::{Program, World, manifest};
+use crate::world::{Program, World, health, manifest};
 
 /// One service that starts on demand, and one that starts with the box and
 /// needs nothing.
@@ -65,6 +65,51 @@ fn one_that_ended_well_waits_for_the_next_connection_and_never_is_given_up() {
         world.run_for(6000);
         assert_eq!(world.state("app"), State::Listening, "round {round}");
         assert_eq!(world.spawns("app").len(), round);
+    }
+    let waits = world
+        .times(|action| matches!(action, Action::Tell(changed) if changed.to == State::Backoff));
+    assert_eq!(waits, [0_u64; 0], "it has run longer than its first wait");
+}
+
+#[test]
+fn what_needs_it_starts_while_it_is_on_its_way_up() {
+    let mut manifest = manifest(&[("app", &[]), ("web", &["app"])]);
+    Arc::make_mut(&mut manifest.services[0]).start = Start::OnDemand;
+    Arc::make_mut(&mut manifest.services[0]).health = Some(health());
+    let slow = Program {
+        healthy: (5000, u64::MAX),
+        ..Program::default()
+    };
+    let mut world = boot(&manifest, &[("app", slow)]);
+    world.run_until(100);
+    world.connect("app");
+    world.run_for(100);
+    world.command(1, Command::Restart, &["web"]);
+    world.run_for(100);
+    assert_eq!(world.state("app"), State::Starting);
+    assert_eq!(world.state("web"), State::Ready);
+    assert_eq!(world.spawns("web").len(), 2);
+}
+
+#[test]
+fn one_that_has_ended_for_good_listens_again_for_who_needs_it() {
+    for (restart, ended) in [
+        (Restart::Never, State::Exited),
+        (Restart::Always, State::Fatal),
+    ] {
+        let mut manifest = manifest(&[("app", &[]), ("web", &["app"])]);
+        let app = Arc::make_mut(&mut manifest.services[0]);
+        (app.start, app.restart, app.essential) = (Start::OnDemand, restart, false);
+        app.give_up.failures = 1;
+        let mut world = boot(&manifest, &[("app", ends(10, 7))]);
+        world.run_until(100);
+        world.connect("app");
+        world.run_for(100);
+        assert_eq!(world.state("app"), ended);
+        world.command(1, Command::Start, &["web"]);
+        world.run_for(100);
+        assert_eq!(world.state("app"), State::Listening, "after {ended:?}");
+        assert_eq!(world.spawns("app").len(), 1);
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use holdall_protocol::Signal;
 use holdall_protocol::control::{HealthKind, HealthState, State};
 use holdall_protocol::manifest::{OnUnhealthy, Restart};
-use holdall_supervise::{Action, Event, Note, Timestamp};
+use holdall_supervise::{Action, Command, Event, Note, Timestamp};
 
 use super::{boot, deaf, is_note};
 use crate::world::{Program, World, health, manifest};
@@ -227,4 +227,43 @@ fn a_given_up_service_fails_liveness_only_if_it_is_essential() {
         assert_eq!(world.supervisor.health(kind), Ok(()));
     }
     assert!(world.supervisor.status(Timestamp(world.now)).ready);
+}
+
+#[test]
+fn one_that_hangs_and_is_to_end_is_not_for_the_engine() {
+    let mut manifest = manifest(&[("app", &[]), ("web", &["app"])]);
+    Arc::make_mut(&mut manifest.services[0]).health = Some(health());
+    Arc::make_mut(&mut manifest.services[0]).on_unhealthy = OnUnhealthy::Ignore;
+    let odd = [("app", hangs_after(5000)), ("web", deaf())];
+    let mut world = boot(&manifest, &odd);
+    world.run_until(10_000);
+    assert!(world.supervisor.health(HealthKind::Live).is_err());
+    world.command(1, Command::Stop, &["app"]);
+    world.run_for(100);
+    assert_eq!(world.state("app"), State::Unhealthy, "web stops first");
+    assert_eq!(world.supervisor.health(HealthKind::Live), Ok(()));
+}
+
+#[test]
+fn a_good_answer_takes_back_the_words_of_a_bad_one() {
+    let mut world = probed(hangs_after(5000), |_| {});
+    world.run_until(6500);
+    assert!(world.status("app").message.is_some());
+    world.program("app").healthy = (0, u64::MAX);
+    world.run_until(8000);
+    assert_eq!(world.state("app"), State::Ready);
+    assert_eq!(world.status("app").message, None);
+}
+
+#[test]
+fn one_that_hangs_while_it_waits_for_its_turn_to_stop_keeps_its_turn() {
+    let mut manifest = manifest(&[("app", &[]), ("web", &["app"])]);
+    Arc::make_mut(&mut manifest.services[0]).health = Some(health());
+    let odd = [("app", hangs_after(1000)), ("web", deaf())];
+    let mut world = boot(&manifest, &odd);
+    world.run_until(1000);
+    world.command(1, Command::Stop, &["app"]);
+    world.run_for(4500);
+    assert_eq!(world.state("app"), State::Unhealthy);
+    assert_eq!(world.stop_order(), ["web"]);
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use holdall_protocol::Manifest;
 use holdall_protocol::control::{Exit, State};
-use holdall_protocol::manifest::{Kind, Restart, Schedule};
+use holdall_protocol::manifest::{Condition, Kind, Restart, Schedule};
+use holdall_protocol::{Manifest, Signal};
 use holdall_supervise::{Action, Because, Command, Event, Note};
 
 use super::{boot, is_note};
@@ -130,4 +130,32 @@ fn a_job_that_runs_is_stopped_with_the_box() {
     world.tell(Event::Shutdown);
     world.run_for(1000);
     assert_eq!(world.exit.map(|(_, code)| code), Some(0));
+}
+
+#[test]
+fn who_needs_a_job_done_waits_for_its_first_run() {
+    let mut set = job("@every 10s");
+    let mut web = manifest(&[("web", &["job"])]).services.remove(0);
+    Arc::make_mut(&mut web).depends_on[0].condition = Condition::Done;
+    set.services.push(web);
+    let mut world = boot(&set, &[("job", runs_for(500, 0))]);
+    world.run_until(9000);
+    assert_eq!(world.state("web"), State::Waiting);
+    world.run_until(11_000);
+    assert_eq!(world.state("web"), State::Ready);
+}
+
+#[test]
+fn who_needs_a_job_does_not_start_while_it_is_given_up() {
+    let mut set = job("@every 10s");
+    Arc::make_mut(&mut set.services[0]).restart = Restart::OnFailure;
+    Arc::make_mut(&mut set.services[0]).give_up.failures = 1;
+    set.services
+        .extend(manifest(&[("web", &["job"]), ("other", &[])]).services);
+    let mut world = boot(&set, &[("job", runs_for(10, 3))]);
+    world.run_until(12_000);
+    assert_eq!(world.state("job"), State::Fatal);
+    world.kill("web", Signal::KILL);
+    world.run_until(20_000);
+    assert_eq!(world.state("web"), State::Waiting);
 }

@@ -131,6 +131,8 @@ fn a_probe_of_its_own_makes_it_ready_and_then_its_health_is_asked_for() {
         app.ready = by(Dialect::Asked(probe));
         app.health = Some(health());
     });
+    world.run_until(1000);
+    assert_eq!(world.status("app").health, None, "it is not asked for yet");
     world.run_until(20_000);
     let service = world.id("app");
     let asked = |question| world.times(|a| *a == Action::Probe { service, question });
@@ -401,4 +403,16 @@ fn what_a_failed_probe_printed_is_kept_and_told_in_one_line() {
         |note| matches!(note, Note::Unhealthy { reason, .. } if reason == "`ask`: exit 1: b"),
     );
     assert_eq!(world.times(told).len(), 1);
+}
+
+#[test]
+fn one_that_says_it_is_stuck_is_unhealthy_also_where_that_is_ignored() {
+    let mut world = notifying(&[(0, Notice::Ready)], |app| {
+        app.on_unhealthy = OnUnhealthy::Ignore;
+    });
+    world.run_until(1000);
+    say(&mut world, Notice::Stuck);
+    assert_eq!(world.state("app"), State::Unhealthy);
+    say(&mut world, Notice::Alive);
+    assert_eq!(world.state("app"), State::Ready);
 }

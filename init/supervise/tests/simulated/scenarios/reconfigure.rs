@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use holdall_protocol::control::State;
-use holdall_protocol::manifest::{Kind, Start};
-use holdall_protocol::{Manifest, Millis};
+use holdall_protocol::manifest::{Kind, Restart, Start};
+use holdall_protocol::{Manifest, Millis, Signal};
 use holdall_supervise::{Action, Command, Event};
 
 use super::{boot, ends};
-use crate::world::{World, health, manifest};
+use crate::world::{Program, World, health, manifest};
 
 fn shown(world: &mut World, new: &Manifest) -> Vec<String> {
     let changes = world.reconfigure(new);
@@ -64,6 +64,13 @@ fn what_is_new_starts_in_its_order_and_what_is_gone_stops_in_its_own() {
     );
     world.run_until(3000);
     assert_eq!(world.spawns("queue").len(), 1);
+    world.kill("queue", Signal::KILL);
+    world.run_until(6000);
+    assert_eq!(
+        world.spawns("queue").len(),
+        2,
+        "it is cared for as any other"
+    );
     let told = |slot: u32| {
         let at = world.times(|a| matches!(a, Action::Signal { service, .. } if service.0 == slot));
         at[0]
@@ -128,7 +135,10 @@ fn a_policy_holds_from_now_on_without_a_restart() {
         .expect("given")
         .interval = Millis(100);
     Arc::make_mut(&mut new.services[0]).stop.timeout = Millis(77);
-    world.reconfigure(&new);
+    assert_eq!(
+        shown(&mut world, &new),
+        ["a: goes on, and changes health, stop"]
+    );
     let before = world.times(|a| matches!(a, Action::Probe { .. })).len();
     world.run_for(5000);
     let after = world.times(|a| matches!(a, Action::Probe { .. })).len();
@@ -180,6 +190,49 @@ fn a_oneshot_that_changed_runs_again_and_one_that_did_not_does_not() {
     world.run_until(2000);
     assert_eq!(world.spawns("migrate").len(), 2);
     assert_eq!(world.spawns("seed").len(), 1);
+    world.reconfigure(&manifest(&[("web", &[])]));
+    world.run_until(3000);
+    world.reconfigure(&new);
+    world.run_until(4000);
+    assert_eq!(world.spawns("seed").len(), 2, "it has come back");
+}
+
+#[test]
+fn a_job_that_comes_back_waits_for_its_time() {
+    let without = manifest(&[("app", &[])]);
+    let mut with = manifest(&[("app", &[]), ("job", &[])]);
+    let job = Arc::make_mut(&mut with.services[1]);
+    (job.kind, job.restart) = (Kind::Job, Restart::Never);
+    job.schedule = Some("@every 10s".parse().expect("a schedule"));
+    let mut world = boot(&with, &[("job", ends(10, 0))]);
+    world.run_until(15_000);
+    world.reconfigure(&without);
+    world.run_until(17_000);
+    world.reconfigure(&with);
+    world.run_until(18_000);
+    assert_eq!(world.state("job"), State::Scheduled);
+    assert_eq!(world.spawns("job"), [10_000]);
+}
+
+#[test]
+fn the_order_of_the_stop_outlives_a_new_manifest() {
+    let mut set = manifest(&[("last", &[]), ("slow", &[]), ("quick", &[])]);
+    for (service, order) in set.services.iter_mut().map(Arc::make_mut).zip([1, 2, 2]) {
+        service.order = order;
+    }
+    let slow = Program {
+        obeys: Some(300),
+        ..Program::default()
+    };
+    let mut world = boot(&set, &[("slow", slow)]);
+    world.run_until(1000);
+    Arc::make_mut(&mut set.services[0]).give_up.failures = 9;
+    world.reconfigure(&set);
+    world.tell(Event::Shutdown);
+    world.run_for(1000);
+    let last = world.id("last");
+    let told = world.times(|a| matches!(a, Action::Signal { service, .. } if *service == last));
+    assert_eq!(told, [1302], "not while one of a higher order is left");
 }
 
 #[test]
@@ -193,7 +246,15 @@ fn a_manual_service_waits_for_a_client_or_for_who_needs_it() {
     assert_eq!(world.state("debug"), State::Stopped);
     let status = world.supervisor.status(holdall_supervise::Timestamp(1000));
     assert!(status.ready, "nobody waits for debug");
+    world.program("debug").spawn_takes = 500;
     world.command(1, Command::Start, &["debug"]);
+    world.run_until(1200);
+    let ready = |world: &World| {
+        let now = holdall_supervise::Timestamp(world.now);
+        world.supervisor.status(now).ready
+    };
+    assert!(!ready(&world), "from now on it counts");
     world.run_until(2000);
     assert_eq!(world.state("debug"), State::Ready);
+    assert!(ready(&world));
 }

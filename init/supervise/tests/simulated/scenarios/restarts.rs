@@ -5,7 +5,7 @@ use std::sync::Arc;
 use holdall_protocol::control::{Exit, State};
 use holdall_protocol::manifest::{Backoff, GiveUp, Restart};
 use holdall_protocol::{Millis, Signal};
-use holdall_supervise::{Action, Event, Note};
+use holdall_supervise::{Action, Event, Note, Timestamp};
 
 use super::{boot, ends, is_note};
 use crate::world::{Program, manifest};
@@ -262,4 +262,17 @@ fn two_services_do_not_draw_the_same_jitter() {
         })
     };
     assert_ne!(delay("a"), delay("b"));
+}
+
+#[test]
+fn a_wait_that_is_noticed_late_is_over_all_the_same() {
+    let mut world = boot(&manifest(&[("app", &[])]), &[]);
+    world.run_until(100);
+    world.kill("app", Signal::KILL);
+    world.run_for(10);
+    assert_eq!(world.state("app"), State::Backoff);
+    world.supervisor.handle_timeout(Timestamp(60_000));
+    let service = world.id("app");
+    let actions: Vec<Action> = std::iter::from_fn(|| world.supervisor.poll_action()).collect();
+    assert!(actions.contains(&Action::Spawn { service }), "{actions:?}");
 }

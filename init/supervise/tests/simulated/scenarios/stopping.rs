@@ -5,7 +5,7 @@ use std::sync::Arc;
 use holdall_protocol::control::State;
 use holdall_protocol::manifest::Stop;
 use holdall_protocol::{Millis, Signal};
-use holdall_supervise::{Action, Event, Note};
+use holdall_supervise::{Action, Command, Event, Note, Timestamp};
 
 use super::{boot, deaf, ends, is_note};
 use crate::world::{Program, health, manifest};
@@ -305,4 +305,48 @@ fn a_restart_that_the_boxs_stop_finds_under_way_goes_on_to_its_signal() {
     );
     assert_eq!(world.spawns("db").len(), 1);
     assert_eq!(world.exit.map(|(_, code)| code), Some(0));
+}
+
+#[test]
+fn of_a_short_bound_a_quarter_is_kept_for_the_kill() {
+    let mut manifest = manifest(&[("app", &[])]);
+    manifest.init.stop_timeout = Millis(1000);
+    let mut world = boot(&manifest, &[("app", deaf())]);
+    world.run_until(1000);
+    world.tell(Event::Shutdown);
+    world.run_for(2000);
+    let killed = world.times(|a| matches!(a, Action::KillAll { .. }));
+    assert_eq!(killed, [1750]);
+}
+
+#[test]
+fn a_stop_timeout_that_is_noticed_late_is_over_all_the_same() {
+    let mut world = boot(&manifest(&[("app", &[])]), &[("app", deaf())]);
+    world.run_until(100);
+    world.command(1, Command::Stop, &["app"]);
+    assert_eq!(world.state("app"), State::Stopping);
+    world.supervisor.handle_timeout(Timestamp(600_000));
+    let service = world.id("app");
+    let actions: Vec<Action> = std::iter::from_fn(|| world.supervisor.poll_action()).collect();
+    assert!(
+        actions.contains(&Action::KillAll { service }),
+        "{actions:?}"
+    );
+}
+
+#[test]
+fn what_is_born_after_everything_was_killed_is_killed_at_once() {
+    let mut manifest = manifest(&[("app", &[])]);
+    manifest.init.stop_timeout = Millis(1000);
+    let late = Program {
+        spawn_takes: 1800,
+        ..deaf()
+    };
+    let mut world = boot(&manifest, &[("app", late)]);
+    world.run_until(1000);
+    world.tell(Event::Shutdown);
+    world.run_for(2000);
+    let killed = world.times(|a| matches!(a, Action::KillAll { .. }));
+    assert_eq!(killed.last(), Some(&1800));
+    assert!(world.stop_order().is_empty(), "nobody is asked any more");
 }

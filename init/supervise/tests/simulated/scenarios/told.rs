@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use holdall_protocol::Manifest;
 use holdall_protocol::control::Exit;
 use holdall_protocol::manifest::{
     InitSettings, Kind, LISTENER, ListenAddress, Listener, OnUnhealthy, Restart,
 };
 use holdall_protocol::{Manifest, Signal};
-use holdall_supervise::{Action, Command, Event, Timestamp};
+use holdall_supervise::{Action, Command, Event, Notice, Timestamp};
 
 use super::{boot, ends};
 use crate::world::{Program, World, health, manifest};
@@ -120,6 +119,83 @@ fn a_bad_probe_is_told_with_its_words_and_a_request_as_one() {
             .iter()
             .any(|line| line.contains("started anew") || line.contains("asked for"))
     );
+}
+
+#[test]
+fn why_a_service_starts_and_stops_is_told() {
+    let mut set = manifest(&[("app", &[]), ("job", &[])]);
+    let job = Arc::make_mut(&mut set.services[1]);
+    (job.kind, job.restart) = (Kind::Job, Restart::Never);
+    job.schedule = Some("@every 10s".parse().expect("a schedule"));
+    let mut world = boot(&set, &[("job", ends(10, 0))]);
+    world.run_until(10_500);
+    assert_eq!(
+        told(&world, "job")[1],
+        "scheduled → waiting: its time has come"
+    );
+    world.kill("app", Signal::KILL);
+    world.run_until(12_000);
+    world.command(1, Command::Restart, &["app"]);
+    world.run_for(100);
+    world.command(2, Command::Stop, &["app"]);
+    world.run_for(100);
+    let lines = told(&world, "app");
+    for line in [
+        "backoff → waiting: its wait is over",
+        "ready → stopping: it is started anew",
+        "stopping → waiting: it is started anew (exit 0)",
+        "ready → stopping: asked to stop",
+    ] {
+        let times = lines.iter().filter(|told| *told == line).count();
+        assert_eq!(times, 1, "{line} in {lines:?}");
+    }
+}
+
+#[test]
+fn that_a_service_is_healthy_again_is_told() {
+    let mut manifest = manifest(&[("app", &[])]);
+    Arc::make_mut(&mut manifest.services[0]).health = Some(health());
+    Arc::make_mut(&mut manifest.services[0]).on_unhealthy = OnUnhealthy::Ignore;
+    let program = Program {
+        healthy: (0, 2000),
+        ..Program::default()
+    };
+    let mut world = boot(&manifest, &[("app", program)]);
+    world.run_until(10_000);
+    world.program("app").healthy = (0, u64::MAX);
+    world.run_until(12_000);
+    assert_eq!(
+        told(&world, "app").last().map(String::as_str),
+        Some("unhealthy → ready: it is healthy again")
+    );
+}
+
+#[test]
+fn one_that_ends_by_itself_is_told_apart_from_one_that_is_stuck() {
+    for (notice, reason) in [
+        (Notice::Stopping, "it says that it ends"),
+        (
+            Notice::Stuck,
+            "unhealthy: says that it is stuck (WATCHDOG=trigger)",
+        ),
+    ] {
+        let mut manifest = manifest(&[("app", &[])]);
+        Arc::make_mut(&mut manifest.services[0]).on_unhealthy = OnUnhealthy::Restart;
+        let program = Program {
+            says: vec![(50, Notice::Status("warm".to_owned())), (100, notice)],
+            ..Program::default()
+        };
+        let mut world = boot(&manifest, &[("app", program)]);
+        world.run_until(102);
+        assert_eq!(
+            told(&world, "app").last(),
+            Some(&format!("ready → stopping: {reason}"))
+        );
+        assert_eq!(world.status("app").status.as_deref(), Some("warm"));
+        world.command(1, Command::Stop, &["app"]);
+        world.run_for(60_000);
+        assert_eq!(world.status("app").status, None, "nobody is left to say it");
+    }
 }
 
 #[test]
