@@ -130,6 +130,22 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_message_is_read_and_what_waits_for_its_rest_is_counted() {
+        let longest = "x".repeat(MAX_BODY - 2);
+        let frame = encode(&longest).expect("as long as may be");
+        let (first, rest) = frame.split_at(10);
+        let mut decoder = Decoder::default();
+        decoder.push(first);
+        assert_eq!(decoder.next::<String>().expect("no error yet"), None);
+        assert_eq!(decoder.pending(), 10);
+        decoder.push(rest);
+        assert_eq!(
+            decoder.next::<String>().expect("well-formed"),
+            Some(longest)
+        );
+    }
+
+    #[test]
     fn a_body_that_is_no_message_says_so_and_keeps_the_cause() {
         let mut decoder = Decoder::default();
         decoder.push(b"\x02\0\0\0[]");

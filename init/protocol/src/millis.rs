@@ -146,16 +146,33 @@ mod tests {
         }
         assert_eq!("1m30s".parse(), Ok(Millis(90_000)));
         assert_eq!("1.5s".parse(), Ok(Millis(1500)));
+        assert_eq!("0.123456789s".parse(), Ok(Millis(123)));
+        let longest = Millis(MAX);
+        assert_eq!(longest.to_string().parse(), Ok(longest));
     }
 
     #[test]
     fn a_number_without_a_unit_is_told_to_carry_one() {
         assert_eq!("2".parse::<Millis>(), Err(MillisError::NoUnit("2".into())));
+        let rest = MillisError::Malformed("2s3".into());
+        assert_eq!("2s3".parse::<Millis>(), Err(rest), "not the whole of it");
     }
 
     #[test]
     fn nonsense_and_overflow_are_refused() {
-        for text in ["", "s", "2 apples", "1..5s", "-1s", ".s", "5.", "2s3"] {
+        for text in [
+            "",
+            "s",
+            "2 apples",
+            "1..5s",
+            "-1s",
+            ".s",
+            ".5s",
+            "5.",
+            "5.s",
+            "2s3",
+            "0.1234567890s",
+        ] {
             assert!(text.parse::<Millis>().is_err(), "{text:?}");
         }
         assert!(matches!(

@@ -143,6 +143,10 @@ mod tests {
         assert_eq!("term".parse(), Ok(Signal::TERM));
         assert_eq!("RTMIN+3".parse().map(Signal::number), Ok(37));
         assert_eq!("RTMAX-27".parse().map(Signal::number), Ok(37));
+        assert_eq!(
+            "RTMAX-27".parse().map(|s: Signal| s.to_string()),
+            Ok("RTMIN+3".to_owned())
+        );
         for bad in ["", "0", "65", "TERMINATE", "RTMIN+31", "RTMIN-1", "SIG"] {
             assert!(bad.parse::<Signal>().is_err(), "{bad:?}");
         }

@@ -97,7 +97,20 @@ mod tests {
     }
 
     #[test]
+    fn a_third_of_a_word_may_be_mistyped_and_no_more_than_three_letters() {
+        assert_eq!(closest("us", ["umask", "as"]), Some("as"), "of two, one");
+        assert_eq!(closest("abcdef", ["abcdxy"]), Some("abcdxy"));
+        assert_eq!(closest("abcdef", ["abcxyz"]), None);
+        assert_eq!(closest("abcdefghijkl", ["abcdefgh----"]), None);
+        let longest = "x".repeat(MAX_LEN);
+        assert_eq!(closest(&longest, [longest.as_str()]), Some(&*longest));
+        assert_eq!(closest("abc", ["cba"]), None, "only neighbours are swapped");
+    }
+
+    #[test]
     fn the_closest_wins_over_the_first() {
         assert_eq!(closest("webb", ["wabc", "web"]), Some("web"));
+        assert_eq!(closest("restrat", ["restart", "restrap"]), Some("restart"));
+        assert_eq!(closest("users", ["user", "uses"]), Some("user"));
     }
 }

@@ -120,6 +120,8 @@ mod tests {
             let wrong = (2..2 + bad.len(), Malformed::Form(inside));
             assert_eq!(found[0], Err(wrong));
         }
+        let found: Vec<_> = places(b"${PORT}${}").skip(1).collect();
+        assert_eq!(found, [Err((7..10, Malformed::Form(String::new())))]);
         let open: Vec<_> = places(b"x ${PORT ${A").collect();
         assert_eq!(open, [Err((2..4, Malformed::Open))]);
         let other = places(b"${\xff}")

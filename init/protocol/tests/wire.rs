@@ -155,6 +155,14 @@ fn responses_keep_their_form() {
         out_of_memory: false,
         ..event.clone()
     };
+    assert_eq!(
+        event.to_string(),
+        "2023-11-14T22:13:20.000000Z app@2 ready → stopping: it ended (exit 3)"
+    );
+    assert_eq!(
+        bare.to_string(),
+        "2023-11-14T22:13:20.000000Z app@2 ready → stopping"
+    );
     let record = LogRecord {
         time: 1_700_000_000_000_000,
         service: Some(name("app")),
@@ -188,6 +196,13 @@ fn responses_keep_their_form() {
     .map(line)
     .collect();
     assert_lines("wire_responses", &lines);
+}
+
+#[test]
+fn a_stream_goes_on_after_what_it_carries_and_ends_with_an_answer() {
+    assert!(!Response::Missed { events: 1 }.is_last());
+    assert!(!Response::Started { pid: 7 }.is_last());
+    assert!(Response::Done.is_last());
 }
 
 #[test]

@@ -358,6 +358,16 @@ mod tests {
     }
 
     #[test]
+    fn an_exit_is_shown_as_a_shell_would_and_only_zero_is_well() {
+        let (code, signal) = (Exit::Code(3), Exit::Signal(Signal::KILL));
+        assert_eq!((code.code(), signal.code()), (3, 137));
+        let words = [code.to_string(), signal.to_string()];
+        assert_eq!(words, ["exit 3", "SIGKILL"]);
+        assert!(Exit::Code(0).success());
+        assert!(!code.success() && !signal.success());
+    }
+
+    #[test]
     fn few_services_are_one_page_as_they_always_were() {
         let whole = status(vec![service(1, "x")]);
         assert_eq!(whole.clone().page(0), whole);

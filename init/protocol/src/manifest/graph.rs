@@ -134,5 +134,7 @@ mod tests {
             "{}",
             shown(&path)
         );
+        let whole = path.get(..MAX_SHOWN + 1).expect("longer");
+        assert_eq!(shown(whole), whole.join(" -> "));
     }
 }
