@@ -157,7 +157,7 @@ fn responses_keep_their_form() {
     };
     assert_eq!(
         event.to_string(),
-        "2023-11-14T22:13:20.000000Z app@2 ready → stopping: it ended (exit 3)"
+        "2023-11-14T22:13:20.000000Z app@2 ready → stopping: it ended (exit 3, out of memory)"
     );
     assert_eq!(
         bare.to_string(),

@@ -487,7 +487,11 @@ fn whoever_waits_for_a_reload_of_what_ends_meanwhile_is_told_so() {
     world.command(1, Command::Reload, &["nginx"]);
     let service = world.id("nginx");
     let exit = holdall_protocol::control::Exit::Code(1);
-    world.tell(Event::Exited { service, exit });
+    world.tell(Event::Exited {
+        service,
+        exit,
+        oom_kills: 0,
+    });
     assert_eq!(
         refused(&world, 1).message,
         "`nginx` ended before it was told"
