@@ -1,6 +1,5 @@
 //! Layers: blobs by digest, directories by diff ID.
 
-use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::num::NonZero;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -125,21 +124,10 @@ impl Store {
         if self.is_unpacked(diff_id)? {
             return Ok(target);
         }
-        let _lock = self.lock_layer(diff_id)?;
+        let _lock = lock::exclusive(&self.layers.join(format!(".{}.lock", diff_id.hex())))?;
         if self.is_unpacked(diff_id)? {
             return Ok(target);
         }
-        let temporary = self.unpack_locked(layer, diff_id)?;
-        self.adopt(temporary, diff_id)
-    }
-
-    /// Of many who would unpack a layer one does.
-    fn lock_layer(&self, diff_id: &Digest) -> Result<lock::Lock, StoreError> {
-        lock::exclusive(&self.layers.join(format!(".{}.lock", diff_id.hex())))
-    }
-
-    /// Unpacks a layer whose lock is held.
-    fn unpack_locked(&self, layer: &Descriptor, diff_id: &Digest) -> Result<Temporary, LayerError> {
         let path = self.layers.join(format!(".unpack-{}", diff_id.hex()));
         let failed = |source| StoreError::Prepare {
             path: path.clone(),
@@ -150,7 +138,7 @@ impl Store {
             .map_err(failed)?;
         let temporary = Temporary(Some(path.clone()));
         self.unpack_blob(layer, diff_id, &RootDir::open(&path)?)?;
-        Ok(temporary)
+        self.adopt(temporary, diff_id)
     }
 
     /// Unpacks a layer's blob, which must be of this diff ID.
@@ -192,66 +180,38 @@ impl Store {
     }
 
     /// The directories of all layers of the image, bottom first. Those that
-    /// were not unpacked are, by as many threads as there are processors, and
-    /// become layers together: they wait for the disk once.
+    /// were not unpacked are, by as many threads as there are processors.
     pub fn unpacked_layers(&self, image: &Image) -> Result<Vec<PathBuf>, LayerError> {
-        let mut missing = BTreeMap::new();
+        let mut missing = Vec::new();
         for (layer, diff_id) in image.layers() {
             if !self.is_unpacked(diff_id)? {
-                missing.insert(diff_id, layer);
+                missing.push((layer, diff_id));
             }
         }
-        // All locks before any work, in the one order that everybody keeps: two
-        // who wanted each other's would wait for ever.
-        let mut locks = Vec::new();
-        let mut wanted = Vec::new();
-        for (diff_id, layer) in missing {
-            locks.push(self.lock_layer(diff_id)?);
-            if !self.is_unpacked(diff_id)? {
-                wanted.push((diff_id, layer));
-            }
-        }
-        let mut made = self.unpack_all(&wanted)?;
-        self.adopt_layers(made.iter().map(|(made, id)| (made.path(), *id)))?;
-        made.iter_mut().for_each(|(made, _)| made.0 = None);
-        let folders = image.layers().map(|(_, diff_id)| self.layer_dir(diff_id));
-        Ok(folders.collect())
-    }
-
-    /// Unpacks layers whose locks are held.
-    fn unpack_all(
-        &self,
-        wanted: &[(&Digest, &Descriptor)],
-    ) -> Result<Vec<(Temporary, Digest)>, LayerError> {
         let threads = thread::available_parallelism().map_or(1, NonZero::get);
         let next = AtomicUsize::new(0);
         let work = || {
-            let mut made = Vec::new();
-            while let Some((id, layer)) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
-                match self.unpack_locked(layer, id) {
-                    Ok(temporary) => made.push((temporary, **id)),
-                    Err(error) => {
-                        next.store(wanted.len(), Ordering::Relaxed);
-                        return Err(error);
-                    }
+            while let Some((layer, diff_id)) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if let Err(error) = self.unpacked(layer, diff_id) {
+                    next.store(missing.len(), Ordering::Relaxed);
+                    return Err(error);
                 }
             }
-            Ok(made)
+            Ok(())
         };
         thread::scope(|scope| {
-            let others: Vec<_> = (1..threads.min(wanted.len()))
+            let others: Vec<_> = (1..threads.min(missing.len()))
                 .map(|_| scope.spawn(work))
                 .collect();
             let mut done = work();
             for other in others {
                 let other = other.join().unwrap_or_else(|panic| resume_unwind(panic));
-                done = done.and_then(|mut made| {
-                    made.extend(other?);
-                    Ok(made)
-                });
+                done = done.and(other);
             }
             done
-        })
+        })?;
+        let folders = image.layers().map(|(_, diff_id)| self.layer_dir(diff_id));
+        Ok(folders.collect())
     }
 
     /// Where the layer's directory is, or would be.
