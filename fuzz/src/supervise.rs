@@ -3,6 +3,8 @@
 
 mod nonsense;
 
+use std::sync::Arc;
+
 use arbitrary::{Result, Unstructured};
 use holdall_protocol::control::Exit;
 use holdall_protocol::manifest::{
@@ -143,6 +145,7 @@ fn changed(from: &mut Unstructured<'_>, manifest: &Manifest) -> Result<Manifest>
     new.services.truncate(from.int_in_range(0..=7)?);
     let at = from.int_in_range(0..=6)?;
     if let Some(service) = new.services.get_mut(at) {
+        let service = Arc::make_mut(service);
         match from.int_in_range(0..=7_u8)? {
             0 => service.command = vec!["other".to_owned()],
             1 => service.give_up.failures += 1,
