@@ -114,7 +114,8 @@ fn controllers(manifest: &Manifest) -> Vec<&'static str> {
     let profiles = manifest.profiles.values();
     let overlaid = profiles.flat_map(|profile| profile.services.values());
     let overlaid = overlaid.map(|overlaid| &overlaid.service);
-    let services: Vec<&Service> = manifest.services.iter().chain(overlaid).collect();
+    let plain = manifest.services.iter().map(AsRef::as_ref);
+    let services: Vec<&Service> = plain.chain(overlaid).collect();
     let needs = |limited: fn(&Limits) -> bool| {
         let mut services = services.iter();
         services.any(|service| limited(&service.limits))
