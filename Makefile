@@ -40,8 +40,13 @@ setup:
 	@command -v cargo >/dev/null || { echo "make: cargo is missing: install Rust 1.95 or newer (https://rustup.rs)" >&2; exit 1; }
 	@$(call install,$(BUILD_PACKAGES) $(RUN_PACKAGES) $(DEMO_PACKAGES))
 
+# crun refuses version 1 of cgroups where version 2 has a controller left beside
+# it; as a rule whoever mounts version 1 mounts hugetlb with it.
+HUGETLB := /sys/fs/cgroup/hugetlb
+
 setup-test: setup
 	@$(call install,$(TEST_PACKAGES))
+	@if grep -qsw hugetlb /sys/fs/cgroup/unified/cgroup.controllers; then mkdir -p $(HUGETLB); mount -t cgroup -o hugetlb cgroup $(HUGETLB); fi
 	@cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest
 
 build: setup

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::disk::Tree;
@@ -64,7 +64,7 @@ pub(crate) fn first_boot() {
 
     let cgroup = cgroup();
     // Init and the services; more while a probe or a `sleep` is there.
-    let processes = text(cgroup.join("cgroup.procs")).lines().count();
+    let processes = processes_below(&cgroup);
     assert!(processes >= 4, "{processes} in {}", cgroup.display());
 
     for service in ["store", "app", "web"] {
@@ -104,6 +104,15 @@ pub(crate) fn first_boot() {
     say("three services run");
     // The power is cut here.
     std::thread::park();
+}
+
+/// How many are in a cgroup and those that init has divided it into.
+fn processes_below(cgroup: &Path) -> usize {
+    let own = text(cgroup.join("cgroup.procs")).lines().count();
+    let entries = fs::read_dir(cgroup).expect("a cgroup can be read");
+    let below = entries.map(|entry| entry.expect("an entry").path());
+    let below = below.filter(|path| path.is_dir());
+    own + below.map(|path| processes_below(&path)).sum::<usize>()
 }
 
 /// The box has ended with the machine, and starts as it was; then a build.
