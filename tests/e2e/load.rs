@@ -24,8 +24,14 @@ pub(crate) fn under_load(address: SocketAddr, disturb: impl FnOnce(&Tally)) -> (
         for _ in 0..4 {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
-                    let good = http::get(address, "/healthz").is_ok_and(|a| a.status == 200);
-                    let count = if good { &tally.good } else { &tally.lost };
+                    let count = match http::get(address, "/healthz") {
+                        Ok(answer) if answer.status == 200 => &tally.good,
+                        // Read where a loss was not to be.
+                        other => {
+                            eprintln!("lost: {other:?}");
+                            &tally.lost
+                        }
+                    };
                     count.fetch_add(1, Ordering::Relaxed);
                 }
             });

@@ -153,8 +153,8 @@ fn an_environment_of_any_size_reaches_its_programs() {
         .env("B", &big)
         .env("C", &big)
         .start();
-        init.wait_for(&format!("app    | {length} {length} {length}\n"));
-        init.wait_for(&format!("again  | {length} {length} {length}\n"));
+        init.wait_for(&format!("app   | {length} {length} {length}\n"));
+        init.wait_for(&format!("again | {length} {length} {length}\n"));
         assert_eq!(init.stop(), Some(0));
         let mut init = Setup::without_config()
             .env("A", &big)

@@ -47,11 +47,11 @@ fn an_init_that_gets_no_more_memory_keeps_fewer_lines_and_heals_a_crash() {
         limit(&init, Some(size(&init)));
         init.ask_ok(&["start", "talker"]);
         init.wait_for("| 300000\n");
-        let place = init.wait_from(0, "out of memory: keeps half as many lines");
+        let mut place = init.wait_from(0, "out of memory: keeps half as many lines");
         for _ in 0..5 {
             init.ask_ok(&["signal", "KILL", "app"]);
-            let place = init.wait_from(place, "app: ended with SIGKILL");
-            init.wait_from(place, "| runs");
+            place = init.wait_from(place, "app: ended with SIGKILL");
+            place = init.wait_from(place, "| runs");
         }
         // Old lines are gone, new ones are there.
         let kept = init.ask_ok(&["logs", "talker"]);
