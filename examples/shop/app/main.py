@@ -60,14 +60,17 @@ def main():
         server.socket.close()
         server.socket = given
 
-    def close(_signal, _frame):
-        print("app: got TERM, closing")
-        # Not in this thread: it is the one that shutdown waits for.
-        threading.Thread(target=server.shutdown).start()
-
-    signal.signal(signal.SIGTERM, close)
+    # Waited for, not handled: a handler runs in the middle of whatever the main
+    # thread does, and one that starts a thread there can wait for itself.
+    told = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, told)
+    serving = threading.Thread(target=server.serve_forever, args=(0.1,))
+    serving.start()
     print(f"app: serving on {'the socket of init' if given else 'port 8000'}")
-    server.serve_forever(poll_interval=0.1)
+    print(f"app: got {signal.Signals(signal.sigwait(told)).name[3:]}, closing")
+    server.shutdown()
+    serving.join()
+    # Waits for the requests that were taken.
     server.server_close()
     print("app: closed")
 
