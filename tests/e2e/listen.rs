@@ -8,7 +8,7 @@ use crate::load::{under_load, until_good};
 use crate::{shop, status};
 
 /// Restarts app five times under load, on the port that the app itself serves.
-fn restarts_under_load(env: &Env, image: &str) -> (u32, u32) {
+fn restarts_under_load(env: &Env, image: &str) -> (u32, Vec<String>) {
     let port = free_port();
     let publish = format!("{port}:8000");
     let _name = env
@@ -31,7 +31,7 @@ fn a_restart_with_listen_loses_no_request() {
     let env = Env::new();
     shop::load(&env);
     let (good, lost) = restarts_under_load(&env, "shop");
-    assert_eq!(lost, 0, "of {good} requests");
+    assert!(lost.is_empty(), "beside {good} answered: {lost:?}");
 }
 
 #[test]
@@ -54,5 +54,5 @@ fn the_same_load_without_listen_loses_some() {
     std::fs::write(dir.join("holdall.toml"), bare).expect("a file below the root");
     let _built = env.run(["build".as_ref(), dir.as_os_str()]).ok();
     let (good, lost) = restarts_under_load(&env, "bare");
-    assert!(lost > 0, "all {good} requests were answered");
+    assert!(!lost.is_empty(), "all {good} requests were answered");
 }
