@@ -171,12 +171,6 @@ impl<'t> Table<'t> {
         self.entries.into_iter().map(|(value, _)| value).collect()
     }
 
-    /// Whether a key was asked for.
-    #[must_use]
-    pub fn knows(&self, key: &str) -> bool {
-        self.known.contains(&key)
-    }
-
     /// Reports each key that was not taken: by name if it is one of
     /// `not_built` (part of the design, not of this release), and else as
     /// unknown, with a did-you-mean.

@@ -71,6 +71,9 @@ fn distance(a: &[char], b: &[char], limit: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -112,5 +115,33 @@ mod tests {
         assert_eq!(closest("webb", ["wabc", "web"]), Some("web"));
         assert_eq!(closest("restrat", ["restart", "restrap"]), Some("restart"));
         assert_eq!(closest("users", ["user", "uses"]), Some("user"));
+    }
+
+    /// The same distance, by its definition.
+    fn defined(a: &[char], b: &[char]) -> usize {
+        let (Some((x, less_a)), Some((y, less_b))) = (a.split_last(), b.split_last()) else {
+            return a.len().max(b.len());
+        };
+        let replaced = defined(less_a, less_b) + usize::from(x != y);
+        let one_less = defined(less_a, b).min(defined(a, less_b)) + 1;
+        let swapped = match (less_a.split_last(), less_b.split_last()) {
+            (Some((w, rest_a)), Some((z, rest_b))) if (w, x) == (y, z) => {
+                defined(rest_a, rest_b) + 1
+            }
+            _ => usize::MAX,
+        };
+        replaced.min(one_less).min(swapped)
+    }
+
+    proptest! {
+        #[test]
+        fn the_distance_is_that_of_its_definition(
+            a in vec(prop::char::range('a', 'c'), 0..6),
+            b in vec(prop::char::range('a', 'c'), 0..6),
+            limit in 0_usize..6,
+        ) {
+            let expected = Some(defined(&a, &b)).filter(|&cost| cost <= limit);
+            prop_assert_eq!(distance(&a, &b, limit), expected);
+        }
     }
 }

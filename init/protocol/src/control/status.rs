@@ -375,6 +375,32 @@ mod tests {
     }
 
     #[test]
+    fn a_page_is_filled_to_its_last_byte() {
+        let room = MAX_BODY - AROUND;
+        let plain = service(1, "");
+        // With the comma behind it.
+        let least = serde_json::to_vec(&plain).expect("JSON").len() + 1;
+        let of_length = |length: usize| service(1, &"x".repeat(length - least));
+        let half = room / 2;
+        for (second, services) in [(room - half, 2), (room - half + 1, 1)] {
+            let whole = status(vec![of_length(half), of_length(second), plain.clone()]);
+            let page = whole.page(0);
+            assert_eq!(page.services.len(), services);
+            assert_eq!(page.more, u32::try_from(services).ok());
+        }
+    }
+
+    #[test]
+    fn who_fits_a_page_waits_for_all_that_it_says() {
+        let mut some = service(1, "");
+        some.waits_for = vec!["a".parse().expect("a name"); FEW + 1];
+        let length = some.length();
+        some.message = Some("x".repeat(MAX_BODY - AROUND - length));
+        let whole = status(vec![some]);
+        assert_eq!(whole.clone().page(0), whole);
+    }
+
+    #[test]
     fn one_that_waits_for_all_others_fits_too() {
         let mut last = service(1000, "");
         let name = |number: u32| format!("{}-{number}", "x".repeat(58));
