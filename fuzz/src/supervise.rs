@@ -67,14 +67,14 @@ fn service(from: &mut Unstructured<'_>, at: u8) -> Result<Service> {
     };
     let mut service = Service::new(name(at), kind, vec!["run".to_owned()]);
     service.health = maybe(from, |from| {
-        Ok(Health {
+        Ok(Box::new(Health {
             probe: Probe::Exec(vec!["ask".to_owned()]),
             interval: Millis(from.int_in_range(1..=5000)?),
             timeout: Millis(1000),
             retries: from.int_in_range(1..=3)?,
             successes: from.int_in_range(1..=3)?,
             start_period: span(from)?,
-        })
+        }))
     })?;
     service.ready = maybe(from, |from| {
         let by = match from.int_in_range(0..=3_u8)? {
@@ -84,7 +84,7 @@ fn service(from: &mut Unstructured<'_>, at: u8) -> Result<Service> {
             _ => Dialect::Asked(Probe::File("/run/ok".to_owned())),
         };
         let timeout = maybe(from, |from| Ok(Millis(from.int_in_range(1..=20_000)?)))?;
-        Ok(Ready { by, timeout })
+        Ok(Box::new(Ready { by, timeout }))
     })?;
     service.watchdog = maybe(from, |from| Ok(Millis(from.int_in_range(1..=20_000)?)))?;
     service.restart = *from.choose(&[Restart::Always, Restart::OnFailure, Restart::Never])?;

@@ -191,6 +191,31 @@ mod tests {
     }
 
     #[test]
+    fn only_a_long_line_is_cut_and_only_in_front_of_an_error_far_in() {
+        let begins = |length: usize, column: usize| {
+            let text = format!("<{}", "x".repeat(length - 1));
+            render("f", &text, &at(column - 1..column)).contains('<')
+        };
+        let far = MAX_COLUMNS - LEAD + 1;
+        assert!(begins(MAX_COLUMNS, MAX_COLUMNS));
+        assert!(begins(MAX_COLUMNS + 1, far - 1));
+        assert!(!begins(MAX_COLUMNS + 1, far));
+        assert!(!begins(MAX_COLUMNS + 1, far + 1));
+    }
+
+    #[test]
+    fn programs_are_told_the_same_place() {
+        let found = problems("a = 1\nb = zwei\n", at(10..14));
+        let expected = Problem {
+            line: 2,
+            column: 5,
+            message: "it is wrong".into(),
+            help: Some("mend it".into()),
+        };
+        assert_eq!(found, [expected]);
+    }
+
+    #[test]
     fn columns_are_counted_in_characters() {
         assert!(render("f", "äöü = x", &at(9..10)).starts_with("f:1:7:"));
     }

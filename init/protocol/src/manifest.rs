@@ -151,9 +151,9 @@ pub struct Service {
     /// when those are gone.
     pub order: i32,
     /// `ready`.
-    pub ready: Option<Ready>,
+    pub ready: Option<Box<Ready>>,
     /// `health`.
-    pub health: Option<Health>,
+    pub health: Option<Box<Health>>,
     /// `watchdog`: it says WATCHDOG=1 (sd_notify) at least so often.
     pub watchdog: Option<Millis>,
     /// `restart`.

@@ -36,10 +36,18 @@ fn the_next_time_is_the_one_that_a_calendar_says() {
             "2026-11-22T00:00:00Z",
             "2027-01-01T08:30Z",
         ),
+        // With a step one number is where it begins, as in Vixie's cron.
+        ("5/10 * * * *", "2026-11-22T18:07:30Z", "2026-11-22T18:15Z"),
         ("0 12 * * 7", "2026-11-22T12:00:00Z", "2026-11-29T12:00Z"),
     ] {
         assert_eq!(next(expression, after), due, "{expression} after {after}");
     }
+}
+
+#[test]
+fn a_field_that_holds_always_is_shown_as_a_star() {
+    let expression: Expression = "0-59/1 0 * */1 *".parse().expect("well-formed");
+    assert_eq!(expression.to_string(), "* 0 * * *");
 }
 
 #[test]

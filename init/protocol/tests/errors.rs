@@ -102,6 +102,7 @@ fn types() {
         &service(&[
             "user = 1000",
             "umask = true",
+            "umask = 2.5",
             "umask = 22",
             "umask = '0999'",
             "dir = []",

@@ -1,8 +1,9 @@
 //! Reading holdall.toml: what is read, and that it reads back.
 
+use holdall_protocol::control::Exit;
 use holdall_protocol::manifest::{
-    Backoff, Condition, Expose, GiveUp, HttpProbe, HttpTarget, Kind, Listen, ListenAddress,
-    OnUnhealthy, Probe, Protocol, Restart, Service, Stop,
+    Backoff, Condition, ExitCodes, Expose, GiveUp, HttpProbe, HttpTarget, Kind, Listen,
+    ListenAddress, LogFile, OnUnhealthy, Probe, Protocol, Restart, Service, Stop,
 };
 use holdall_protocol::{Manifest, Millis, Reader, ServiceName, Signal, diagnostic};
 
@@ -411,6 +412,55 @@ fn a_profile_changes_any_key_that_binds_its_service_to_no_other() {
     assert_eq!(app.instances, Some(4));
     let plain = manifest.for_profile(None).expect("always there");
     assert_eq!(only(&plain).command, ["app"]);
+}
+
+#[test]
+fn a_chosen_profile_leaves_no_profiles() {
+    let manifest = read("[service.a]\ncommand = 'a'\n[profile.b]\nenv = { C = 'd' }\n");
+    let chosen = manifest.for_profile(Some("b")).expect("it is there");
+    assert_eq!((manifest.profiles.len(), chosen.profiles.len()), (1, 0));
+}
+
+#[test]
+fn a_set_of_exit_codes_has_those_that_it_was_given() {
+    let given = [0, 1, 63, 64, 100, 128, 200, 255];
+    let set: ExitCodes = given.into_iter().collect();
+    let has: Vec<u8> = (0..=255)
+        .filter(|code| set.has(Exit::Code(*code)))
+        .collect();
+    assert_eq!(has, given);
+}
+
+#[test]
+fn the_listener_is_tried_for_ever_and_the_box_does_not_end_for_it() {
+    let manifest = read("[init]\nlistener = 9100\n[service.a]\ncommand = 'a'\n");
+    let listener = manifest.init.listener_service().expect("there is one");
+    assert_eq!((listener.give_up.failures, listener.essential), (0, false));
+}
+
+#[test]
+fn a_log_file_is_begun_anew_at_ten_mebibytes() {
+    let manifest = read("[service.a]\ncommand = 'a'\nlog = { file = '/a' }\n");
+    let file = only(&manifest).log.file.as_ref().expect("given");
+    assert_eq!(*file, LogFile::at("/a".into()));
+    assert_eq!((file.size, file.count), (10_485_760, 5));
+}
+
+#[test]
+fn what_has_a_short_form_is_written_in_it() {
+    let text = r#"[service.a]
+env = { "A.B" = "1", A_B-2 = "3" }
+command = ["a"]
+log = "json"
+ready = "notify"
+
+[service.b]
+command = ["b"]
+log = { format = "json", file = "/b", size = 10485760, count = 6 }
+ready = { notify = true, timeout = "5s" }
+health = { http = "http://localhost/", interval = "1s", timeout = "3s", retries = 3, start_period = "0s" }
+"#;
+    assert_eq!(read(text).to_toml(), text);
 }
 
 #[test]

@@ -244,7 +244,8 @@ prop_compose! {
     ) -> Service {
         let mut service = service;
         if kind == Kind::Daemon {
-            (service.ready, service.health, service.watchdog) = (ready, health, watchdog);
+            (service.ready, service.health) = (ready.map(Box::new), health.map(Box::new));
+            service.watchdog = watchdog;
         }
         service.restart = restart;
         if kind != Kind::Daemon && restart == Restart::Always {

@@ -95,8 +95,8 @@ pub(crate) struct Policy {
 impl From<&Service> for Policy {
     fn from(service: &Service) -> Self {
         let daemon = service.kind == Kind::Daemon;
-        let health = service.health.as_ref().filter(|_| daemon);
-        let ready = service.ready.as_ref().filter(|_| daemon);
+        let health = service.health.as_deref().filter(|_| daemon);
+        let ready = service.ready.as_deref().filter(|_| daemon);
         Self {
             kind: service.kind,
             schedule: service.schedule,

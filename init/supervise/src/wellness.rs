@@ -33,7 +33,7 @@ pub(crate) enum Readiness {
 
 impl From<&Service> for Readiness {
     fn from(service: &Service) -> Self {
-        match (&service.ready, &service.health) {
+        match (service.ready.as_deref(), &service.health) {
             (_, _) if service.kind != Kind::Daemon => Self::Running,
             (None, None) => Self::Running,
             (None, Some(_)) => Self::Healthy,

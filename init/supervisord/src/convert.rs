@@ -235,10 +235,10 @@ impl<'c> Converter<'c> {
         }
         if process.startsecs > 0 {
             let span = Millis::from_secs(process.startsecs.min(LONGEST));
-            service.ready = Some(Ready {
+            service.ready = Some(Box::new(Ready {
                 by: Dialect::After(span),
                 timeout: None,
-            });
+            }));
         }
         service.start_retries = Some(process.startretries.min(1_000_000));
         service.restart = match process.autorestart {

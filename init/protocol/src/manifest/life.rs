@@ -46,7 +46,8 @@ fn read_start(table: &mut Table<'_>, service: &mut Service, problems: &mut Probl
         service.order = order;
     }
     if let Some(value) = table.take("ready") {
-        service.ready = ready::read(&value, problems).or(service.ready.take());
+        let ready = ready::read(&value, problems).map(Box::new);
+        service.ready = ready.or(service.ready.take());
         only_for_daemons(&value, service.kind, problems);
         if let Some(Dialect::Fd(fd)) = service.ready.as_ref().map(|ready| &ready.by)
             && usize::try_from(*fd).is_ok_and(|fd| fd < 3 + handed(service))
@@ -67,7 +68,8 @@ fn handed(service: &Service) -> usize {
 
 fn read_health(table: &mut Table<'_>, service: &mut Service, problems: &mut Problems) {
     if let Some(value) = table.take("health") {
-        service.health = health::read(&value, problems).or(service.health.take());
+        let health = health::read(&value, problems).map(Box::new);
+        service.health = health.or(service.health.take());
         only_for_daemons(&value, service.kind, problems);
     }
     if let Some(value) = table.take("watchdog") {

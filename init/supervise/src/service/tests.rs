@@ -161,13 +161,15 @@ fn services() -> Vec<Service> {
                             max: Millis(wait),
                         };
                         service.on_unhealthy = on_unhealthy;
-                        service.health = (retries > 0).then(|| Health {
-                            probe: Probe::Exec(vec!["ask".to_owned()]),
-                            interval: Millis(1000),
-                            timeout: Millis(500),
-                            retries,
-                            successes: 1,
-                            start_period: Millis::ZERO,
+                        service.health = (retries > 0).then(|| {
+                            Box::new(Health {
+                                probe: Probe::Exec(vec!["ask".to_owned()]),
+                                interval: Millis(1000),
+                                timeout: Millis(500),
+                                retries,
+                                successes: 1,
+                                start_period: Millis::ZERO,
+                            })
                         });
                         service.stop.timeout = timeout;
                         service.schedule =
@@ -189,10 +191,10 @@ fn services() -> Vec<Service> {
     let mut like_supervisord: Vec<Service> = like_supervisord.cloned().collect();
     for (service, retries) in like_supervisord.iter_mut().zip([0, 1].into_iter().cycle()) {
         service.start_retries = Some(retries);
-        service.ready = Some(Ready {
+        service.ready = Some(Box::new(Ready {
             by: Dialect::After(Millis(1000)),
             timeout: None,
-        });
+        }));
     }
     services.extend(like_supervisord);
     // How it is started again is decided alike however it became ready.
@@ -214,7 +216,7 @@ fn spoken_for(service: &Service) -> Vec<Service> {
     let with = |by| {
         let mut service = service.clone();
         let timeout = Some(Millis(5000));
-        service.ready = Some(Ready { by, timeout });
+        service.ready = Some(Box::new(Ready { by, timeout }));
         service.watchdog = Some(Millis(1000));
         service
     };

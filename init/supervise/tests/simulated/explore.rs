@@ -474,10 +474,11 @@ fn a_manifest_that_comes_and_goes_keeps_every_promise_in_every_state() {
 #[test]
 fn a_service_that_says_anything_of_itself_keeps_every_promise_in_every_state() {
     let mut pair = small(&[("app", &[]), ("web", &["app"])]);
-    Arc::make_mut(&mut pair.services[0]).ready = Some(Ready {
+    let ready = Ready {
         by: Dialect::Notify,
         timeout: Some(Millis(5000)),
-    });
+    };
+    Arc::make_mut(&mut pair.services[0]).ready = Some(ready.into());
     Arc::make_mut(&mut pair.services[0]).watchdog = Some(Millis(5000));
     explore(
         "one that notifies before one that needs it",

@@ -144,7 +144,7 @@ prop_compose! {
         (retries, after, order) in (prop::option::of(0_u32..4), prop::option::of(1_u64..5000), -2_i32..3),
     ) -> Service {
         let mut service = Service::new("x".parse().expect("a name"), kind, vec!["run".to_owned()]);
-        service.health = health;
+        service.health = health.map(Box::new);
         service.watchdog = watchdog.map(Millis);
         service.restart = restart;
         service.backoff = Backoff { initial: backoff.0.min(backoff.1), max: backoff.0.max(backoff.1) };
@@ -155,7 +155,7 @@ prop_compose! {
         service.stop = Stop { signal: Signal::TERM, timeout: stop, command, group: true };
         service.start_retries = retries;
         let after = after.map(|span| Ready { by: Dialect::After(Millis(span)), timeout: None });
-        service.ready = ready.or(after);
+        service.ready = ready.or(after).map(Box::new);
         service.order = order;
         service.schedule = Some(schedule).filter(|_| kind == Kind::Job);
         // The manifest refuses it of what runs to its end.

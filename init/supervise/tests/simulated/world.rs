@@ -750,13 +750,13 @@ pub(crate) fn manifest(services: &[(&str, &[&str])]) -> Manifest {
 }
 
 /// A health check that asks each second.
-pub(crate) fn health() -> holdall_protocol::manifest::Health {
-    holdall_protocol::manifest::Health {
+pub(crate) fn health() -> Box<holdall_protocol::manifest::Health> {
+    Box::new(holdall_protocol::manifest::Health {
         probe: holdall_protocol::manifest::Probe::Exec(vec!["ask".to_owned()]),
         interval: Millis(1000),
         timeout: Millis(500),
         retries: 3,
         successes: 1,
         start_period: Millis::ZERO,
-    }
+    })
 }

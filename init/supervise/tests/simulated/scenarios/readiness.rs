@@ -10,8 +10,8 @@ use holdall_supervise::{Action, Command, Event, Note, Notice, Question};
 use super::{boot, deaf, is_note};
 use crate::world::{Program, World, health, manifest};
 
-fn by(by: Dialect) -> Option<Ready> {
-    Some(Ready { by, timeout: None })
+fn by(by: Dialect) -> Option<Box<Ready>> {
+    Some(Box::new(Ready { by, timeout: None }))
 }
 
 /// `app`, which says when it is ready, and `web`, which needs it.

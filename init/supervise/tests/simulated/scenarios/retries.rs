@@ -24,10 +24,10 @@ fn one() -> Manifest {
 }
 
 fn as_supervisord(service: &mut holdall_protocol::manifest::Service) {
-    service.ready = Some(Ready {
+    service.ready = Some(Box::new(Ready {
         by: Dialect::After(Millis(1000)),
         timeout: None,
-    });
+    }));
     service.start_retries = Some(3);
     service.restart = Restart::OnFailure;
     service.essential = false;
