@@ -4,7 +4,6 @@ use std::io::Write as _;
 use std::process::Stdio;
 
 use crate::env::Env;
-use crate::eventually::{LONG, eventually};
 use crate::{small, status};
 
 const SLEEPER: &str = "[service.a]\ncommand = \"sleep 1000\"\n";
@@ -67,14 +66,8 @@ fn environment_comes_from_flags_and_files_and_the_profile() {
     let _name = env
         .run(["run", "-d", "--name", "p", "--profile", "production", "env"])
         .ok();
-    eventually("the profile's value is used", LONG, || {
-        let log = env.run(["logs", "p/a"]).ok();
-        if log.contains("level=high who=file") {
-            Ok(())
-        } else {
-            Err(log)
-        }
-    });
+    // The profile's value is used.
+    status::until_logged(&env, "p/a", "level=high who=file");
     let err = env
         .run(["run", "-d", "--profile", "prodution", "env"])
         .fails(125);

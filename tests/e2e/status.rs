@@ -1,4 +1,4 @@
-//! What `holdall ps BOX --format json` says.
+//! What `holdall ps BOX --format json` says, and `holdall logs`.
 
 use serde_json::Value;
 
@@ -33,6 +33,15 @@ pub(crate) fn until_ready(env: &Env, name: &str) {
         } else {
             Err(status.to_string())
         }
+    });
+}
+
+/// Waits until the log of a box, or of a service of it, has the words: that a
+/// service is ready says nothing of how far its lines have come.
+pub(crate) fn until_logged(env: &Env, target: &str, words: &str) {
+    eventually(&format!("{target} logs {words:?}"), LONG, || {
+        let log = env.run(["logs", target]).ok();
+        log.contains(words).then_some(()).ok_or(log)
     });
 }
 

@@ -25,8 +25,7 @@ fn a_template_of_the_context_is_in_the_image_and_filled_in_at_the_start() {
     let first = env.run(build).ok();
     let _name = env.run(["run", "-d", "--name", "filled", "filled"]).ok();
     status::until_ready(&env, "filled");
-    let logs = env.run(["logs", "filled"]).ok();
-    assert!(logs.contains("level info as app on 80"), "{logs}");
+    status::until_logged(&env, "filled", "level info as app on 80");
     // The same files make the same image, another text another one.
     assert_eq!(env.run(build).ok(), first);
     fs::write(&template, "nothing to fill in\n").expect("a file below the root");
