@@ -173,6 +173,9 @@ mod tests {
         let leap = Moment(1_709_210_096_000_007);
         assert_eq!(leap.to_string(), "2024-02-29T12:34:56.000007Z");
         assert_eq!(leap.civil().weekday, 4, "a Thursday");
+        // The last day of an era: the fourth century has one day more.
+        let last = Moment(951_782_400_000_000);
+        assert_eq!(last.to_string(), "2000-02-29T00:00:00.000000Z");
         assert_eq!(Moment(u64::MAX).to_string(), "9999-12-31T23:59:59.999999Z");
     }
 
@@ -190,6 +193,7 @@ mod tests {
             "2026-11-22T21:60:00Z",
             "2026-11-22T21:05:60Z",
             "2026--1-22T21:05:00Z",
+            "2026-+1-22T21:05:00Z",
             "2026-11-22T21:05:00.Z",
             "2026-11-22T21:05:0xZ",
             "+026-11-22T21:05:00Z",

@@ -122,8 +122,8 @@ mod tests {
         }
         let found: Vec<_> = places(b"${PORT}${}").skip(1).collect();
         assert_eq!(found, [Err((7..10, Malformed::Form(String::new())))]);
-        let open: Vec<_> = places(b"x ${PORT ${A").collect();
-        assert_eq!(open, [Err((2..4, Malformed::Open))]);
+        let open: Vec<_> = places(b"x = ${PORT ${A").collect();
+        assert_eq!(open, [Err((4..6, Malformed::Open))]);
         let other = places(b"${\xff}")
             .next()
             .expect("one")

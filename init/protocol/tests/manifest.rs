@@ -3,7 +3,7 @@
 use holdall_protocol::control::Exit;
 use holdall_protocol::manifest::{
     Backoff, Condition, ExitCodes, Expose, GiveUp, HttpProbe, HttpTarget, Kind, Listen,
-    ListenAddress, LogFile, OnUnhealthy, Probe, Protocol, Restart, Service, Stop,
+    ListenAddress, LogFile, OnUnhealthy, Probe, Protocol, Restart, Service, Start, Stop,
 };
 use holdall_protocol::{Manifest, Millis, Reader, ServiceName, Signal, diagnostic};
 
@@ -412,6 +412,12 @@ fn a_profile_changes_any_key_that_binds_its_service_to_no_other() {
     assert_eq!(app.instances, Some(4));
     let plain = manifest.for_profile(None).expect("always there");
     assert_eq!(only(&plain).command, ["app"]);
+}
+
+#[test]
+fn a_daemon_with_sockets_may_start_on_demand() {
+    let manifest = read("[service.a]\ncommand = 'a'\nlisten = ['b=80']\nstart = 'on-demand'\n");
+    assert_eq!(only(&manifest).start, Start::OnDemand);
 }
 
 #[test]

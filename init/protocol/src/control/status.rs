@@ -396,8 +396,27 @@ mod tests {
         some.waits_for = vec!["a".parse().expect("a name"); FEW + 1];
         let length = some.length();
         some.message = Some("x".repeat(MAX_BODY - AROUND - length));
-        let whole = status(vec![some]);
+        let whole = status(vec![some.clone()]);
         assert_eq!(whole.clone().page(0), whole);
+        some.message = Some("x".repeat(MAX_BODY - AROUND - length + 1));
+        let cut = status(vec![some]).page(0);
+        assert_eq!(cut.services[0].waits_for.len(), FEW);
+    }
+
+    #[test]
+    fn zeros_do_not_travel() {
+        let mut quiet = service(1, "");
+        (quiet.out_of_memory, quiet.log_dropped) = (false, 0);
+        quiet.counts = Counts::default();
+        let json = serde_json::to_value(&quiet).expect("JSON");
+        assert_eq!(json["counts"], serde_json::json!({}));
+        for name in ["log_dropped", "out_of_memory", "waits_for"] {
+            assert_eq!(json.get(name), None);
+        }
+        assert_eq!(
+            serde_json::from_value::<ServiceStatus>(json).expect("it"),
+            quiet
+        );
     }
 
     #[test]

@@ -122,6 +122,8 @@ mod tests {
     fn two_cycles_apart_are_both_given_and_a_knot_is_given_once() {
         assert_eq!(paths(&[&[1], &[0], &[3], &[2]]).len(), 2);
         assert_eq!(paths(&[&[1, 2], &[0, 2], &[0, 1]]).len(), 1);
+        let back_past_a_cycle: &[&[usize]] = &[&[1], &[2], &[1, 0]];
+        assert_eq!(paths(back_past_a_cycle), [[1, 2, 1]]);
     }
 
     #[test]
