@@ -350,3 +350,30 @@ fn what_is_born_after_everything_was_killed_is_killed_at_once() {
     assert_eq!(killed.last(), Some(&1800));
     assert!(world.stop_order().is_empty(), "nobody is asked any more");
 }
+
+#[test]
+fn who_is_born_after_the_kill_dies_though_one_that_needs_it_cannot() {
+    let stuck = Program {
+        obeys: None,
+        dies: None,
+        ..Program::default()
+    };
+    let mut world = boot(
+        &manifest(&[("db", &[]), ("app", &["db"])]),
+        &[("app", stuck)],
+    );
+    world.run_until(1000);
+    world.program("db").spawn_takes = 3100;
+    world.kill("db", Signal::KILL);
+    world.run_until(5000);
+    let [_, again] = world.spawns("db")[..] else {
+        panic!("db is being started again: {:?}", world.spawns("db"))
+    };
+    world.tell(Event::Shutdown);
+    world.tell(Event::Shutdown);
+    world.run_until(again + 3200);
+    let service = world.id("db");
+    let killed = world.times(|a| *a == Action::KillAll { service });
+    assert_eq!(killed.last(), Some(&(again + 3100)), "{killed:?}");
+    assert!(!world.alive("db") && world.alive("app"));
+}
