@@ -180,7 +180,8 @@ impl Store {
     }
 
     /// The directories of all layers of the image, bottom first. Those that
-    /// were not unpacked are, by as many threads as there are processors.
+    /// were not unpacked are, by one thread more than there are processors: one
+    /// of them mostly waits for the disk.
     pub fn unpacked_layers(&self, image: &Image) -> Result<Vec<PathBuf>, LayerError> {
         let mut missing = Vec::new();
         for (layer, diff_id) in image.layers() {
@@ -188,7 +189,7 @@ impl Store {
                 missing.push((layer, diff_id));
             }
         }
-        let threads = thread::available_parallelism().map_or(1, NonZero::get);
+        let threads = 1 + thread::available_parallelism().map_or(1, NonZero::get);
         let next = AtomicUsize::new(0);
         let work = || {
             while let Some((layer, diff_id)) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
