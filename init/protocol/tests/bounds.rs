@@ -138,7 +138,13 @@ fn the_least_of_memory_and_of_a_processor() {
     bound(
         |limit: &&str| daemon(&format!("limits = {{ {limit} }}")),
         &["memory = '1M'", "cpu = 0.01", "cpu = 1", "cpu = '1.5'"],
-        &["memory = 1048575", "cpu = 0.009", "cpu = 0x1"],
+        &[
+            "memory = 1048575",
+            "memory = '+4M'",
+            "memory = '4.+4M'",
+            "cpu = 0.009",
+            "cpu = 0x1",
+        ],
     );
 }
 
