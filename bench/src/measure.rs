@@ -152,6 +152,8 @@ pub(crate) fn in_turn(
             else {
                 continue;
             };
+            // Who syncs what it wrote would wait for what others wrote, too.
+            nix::unistd::sync();
             let sample =
                 (contestant.run)().with_context(|| format!("{}: {title}", contestant.who))?;
             if round > 0 {

@@ -19,8 +19,10 @@ use super::{Log, Source};
 use crate::poll::{Poll, Token};
 use crate::sys;
 
-/// Read from one pipe before the next has its turn.
-const CHUNK: usize = 64 * 1024;
+/// Read from one pipe before the next has its turn: twice what a pipe usually
+/// holds. So much has pages of its own, of which only those are taken that were
+/// read into, as most services never write much at once.
+const CHUNK: usize = 128 * 1024;
 
 /// Pipes looked at in one turn of the loop.
 const BATCH: usize = 32;
@@ -58,6 +60,7 @@ pub(crate) struct Pipes {
     /// own: those of one service lie together.
     pipes: BTreeMap<u64, Pipe>,
     next: u32,
+    /// Empty until something was read.
     buffer: Vec<u8>,
 }
 
@@ -78,7 +81,7 @@ impl Pipes {
             ],
             pipes: BTreeMap::new(),
             next: 0,
-            buffer: vec![0; CHUNK],
+            buffer: Vec::new(),
         })
     }
 
@@ -202,7 +205,10 @@ impl Pipes {
 
 impl Pipe {
     /// How much was read; none where nothing is there now.
-    fn read(&mut self, buffer: &mut [u8], log: &mut Log) -> Option<usize> {
+    fn read(&mut self, buffer: &mut Vec<u8>, log: &mut Log) -> Option<usize> {
+        if buffer.is_empty() {
+            *buffer = vec![0; CHUNK];
+        }
         let read = match unistd::read(&self.fd, buffer) {
             Ok(read) => read,
             Err(Errno::EAGAIN | Errno::EINTR) => return None,
@@ -246,7 +252,7 @@ mod tests {
         let mut log = Log::new(names, Outlet::Nowhere, BoxLog::default());
         let mut pipes = Pipes::new().expect("epolls");
         // Full pipes, both of each service.
-        let lines = b"x\n".repeat(CHUNK / 2);
+        let lines = b"x\n".repeat(64 * 1024 / 2);
         let mut ends = Vec::new();
         for id in (0..20).map(ServiceId) {
             for end in pipes.pair(id, Gate::Drop, None).expect("pipes") {
