@@ -63,7 +63,9 @@ fn measure_all(wanted: &[OsString]) -> Result<()> {
         }
         writeln!(std::io::stderr(), "measuring {slug}").ok();
         let before = machine::load()?;
+        let disk = world.new_disk()?;
         let mut group = run(&world).context(*slug)?;
+        drop(disk);
         group.load = (before, machine::load()?);
         group.commit = machine::commit(&world)?;
         group.date = machine::date()?;

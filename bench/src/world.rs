@@ -2,8 +2,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
+use nix::mount::{MntFlags, umount2};
+
+use crate::process::output;
+
+/// Of a group's file system. It is no more than a number until it is used.
+const DISK_BYTES: u64 = 32 << 30;
 
 /// The same for every group.
 pub(crate) struct World {
@@ -55,10 +62,39 @@ impl World {
         Ok(world)
     }
 
+    /// Lays a new file system over the scratch, as long as this lives: ext4 looks
+    /// past each inode that was freed within the last minutes, one by one
+    /// (`recently_deleted`), so what one group has removed would cost the next.
+    pub(crate) fn new_disk(&self) -> Result<Disk<'_>> {
+        let file = tempfile::NamedTempFile::new().context("cannot make a disk")?;
+        let sized = file.as_file().set_len(DISK_BYTES);
+        sized.context("cannot make a disk")?;
+        output(
+            Command::new("mkfs.ext4")
+                .args(["-q", "-F"])
+                .arg(file.path()),
+        )?;
+        let mut mount = Command::new("mount");
+        // Nothing of the file system's own is to go on meanwhile.
+        mount.args(["-o", "loop,noinit_itable"]).arg(file.path());
+        output(mount.arg(self.scratch.path()))?;
+        Ok(Disk(self.scratch.path()))
+    }
+
     /// A new folder of scratch.
     pub(crate) fn dir(&self, name: &str) -> Result<PathBuf> {
         let dir = self.scratch.path().join(name);
         fs::create_dir_all(&dir).with_context(|| format!("cannot create {dir:?}"))?;
         Ok(dir)
+    }
+}
+
+/// The file system of one group, and all that is on it.
+pub(crate) struct Disk<'w>(&'w Path);
+
+impl Drop for Disk<'_> {
+    fn drop(&mut self) {
+        // It goes with the mounts of this program at the latest.
+        umount2(self.0, MntFlags::MNT_DETACH).ok();
     }
 }

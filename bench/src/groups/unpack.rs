@@ -20,9 +20,7 @@ The image of 20,000 files and 200 MB as an OCI archive with gzip layers, written
 and run `true` in it, as only then both have verified and unpacked all of it;
 umoci unpacks the same layers from an OCI layout into a bundle, and tar with gzip
 unpacks them and checks nothing: neither has a store nor runs anything. What they
-wrote is removed when all have ended: for a minute and more ext4 looks past each
-inode that was freed (`recently_deleted`), which would cost whoever comes next more
-than all else.";
+wrote stays until all have ended.";
 
 pub(super) fn run(world: &World) -> Result<Group> {
     let dir = &world.dir("unpack")?;
