@@ -18,8 +18,9 @@ fn daemon(line: &str) -> String {
 #[track_caller]
 fn bound<T: std::fmt::Debug>(write: impl Fn(&T) -> String, within: &[T], past: &[T]) {
     for value in within {
-        let read = read(&write(value));
-        assert!(read.is_ok(), "{value:?}: {}", read.unwrap_err());
+        if let Err(shown) = read(&write(value)) {
+            panic!("{value:?}: {shown}");
+        }
     }
     for value in past {
         assert!(read(&write(value)).is_err(), "{value:?} is read");
