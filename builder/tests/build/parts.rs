@@ -218,10 +218,13 @@ fn killed() {
     let world = World::new();
     let dir = large(&world);
     let _first = world.build(&dir).built();
-    for round in 0..4_u32 {
+    let (mut round, mut struck) = (0_u32, 0);
+    while struck < 4 {
+        round += 1;
+        assert!(round < 100, "{struck} of {round} kills came before the end");
         // All of the data is other data.
         for file in 0..FILES {
-            write(&dir.join(path(file)), &content(file + 100 * (round + 1)));
+            write(&dir.join(path(file)), &content(file + 100 * round));
         }
         let before = written(&world);
         let mut build = Command::new("/proc/self/exe")
@@ -232,14 +235,15 @@ fn killed() {
             ])
             .spawn()
             .unwrap();
-        while written(&world).is_subset(&before) {
-            assert_eq!(build.try_wait().unwrap(), None, "it writes before it ends");
-        }
-        for spin in 0..round * 1_000_000 {
+        while written(&world).is_subset(&before) && build.try_wait().unwrap().is_none() {}
+        for spin in 0..struck * 1_000_000 {
             std::hint::black_box(spin);
         }
         build.kill().unwrap();
-        assert_eq!(build.wait().unwrap().signal(), Some(9));
+        // On a busy machine it may have come to its end before.
+        let ended = build.wait().unwrap();
+        struck += u32::from(ended.signal() == Some(9));
+        assert!(ended.success() || ended.signal() == Some(9), "{ended}");
     }
     let after = world.build(&dir).built();
     let cold = World::new();
