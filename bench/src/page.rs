@@ -15,8 +15,8 @@ const HEAD: &str = "\
 Written by `make bench`, which measures and asserts nothing. Everyone does the
 same work, in turn: each round starts with another one, after one round to warm
 up, and what the last one wrote is on the disk. Each group has a new ext4 to itself:
-for minutes ext4 looks past each inode that was freed, which made the group after a
-large one three times as slow. Tables show the median with minimum and maximum;
+for minutes ext4 looks past each inode that was freed, which made what followed up to
+three times as slow. Tables show the median with minimum and maximum;
 *ours ÷ it* compares the medians of the same run. A budget is what holdall wants to
 reach; where it does not, or where a peer is better, the row says so. Bars are
 medians, lines go from minimum to maximum.

@@ -10,6 +10,14 @@ use holdall_supervise::{Action, Command, Event, Note, Timestamp};
 use super::{boot, deaf, ends, is_note};
 use crate::world::{Program, health, manifest};
 
+/// What hangs in the kernel.
+fn stuck() -> Program {
+    Program {
+        dies: None,
+        ..deaf()
+    }
+}
+
 fn slow(obeys: u64) -> Program {
     Program {
         obeys: Some(obeys),
@@ -97,12 +105,7 @@ fn a_chain_that_hears_nothing_is_fitted_into_the_bound() {
 
 #[test]
 fn what_can_not_even_be_killed_is_left_behind_inside_the_bound() {
-    let stuck = Program {
-        obeys: None,
-        dies: None,
-        ..Program::default()
-    };
-    let mut world = boot(&manifest(&[("a", &[]), ("b", &["a"])]), &[("b", stuck)]);
+    let mut world = boot(&manifest(&[("a", &[]), ("b", &["a"])]), &[("b", stuck())]);
     world.run_until(1000);
     world.tell(Event::Shutdown);
     world.run_for(20_000);
@@ -353,14 +356,9 @@ fn what_is_born_after_everything_was_killed_is_killed_at_once() {
 
 #[test]
 fn who_is_born_after_the_kill_dies_though_one_that_needs_it_cannot() {
-    let stuck = Program {
-        obeys: None,
-        dies: None,
-        ..Program::default()
-    };
     let mut world = boot(
         &manifest(&[("db", &[]), ("app", &["db"])]),
-        &[("app", stuck)],
+        &[("app", stuck())],
     );
     world.run_until(1000);
     world.program("db").spawn_takes = 3100;
