@@ -228,6 +228,17 @@ mod tests {
     }
 
     #[test]
+    fn a_box_that_never_ran_or_has_ended_is_not_running_whatever_is_seen() {
+        let ended = ended(None, &run(4), 1, WallTime(9));
+        for life in [None, Some(&ended)] {
+            for (alive, minded) in [(false, false), (false, true), (true, false), (true, true)] {
+                let seen = Observed { alive, minded };
+                assert!(!state(life, seen).is_running(), "{life:?}, {seen:?}");
+            }
+        }
+    }
+
+    #[test]
     fn the_first_code_that_was_seen_stays() {
         let first = ended(Some(Life::Running(run(4))), &run(4), 3, WallTime(9));
         let second = ended(Some(first.clone()), &run(4), LOST, WallTime(10));

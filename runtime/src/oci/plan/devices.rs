@@ -131,3 +131,91 @@ impl fmt::Display for Node {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::slice;
+
+    use libc::{S_IFBLK, S_IFCHR, S_IFIFO};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// What a configured device becomes where nodes can be made.
+    fn planned(config: &Value) -> Result<NodeKind, PlanError> {
+        let device: Device = serde_json::from_value(config.clone()).unwrap();
+        let nodes = plan(slice::from_ref(&device), true, true)?;
+        let made = nodes.into_iter().find(|node| node.path == device.path);
+        Ok(made.expect("a node at the path of the device").kind)
+    }
+
+    #[test]
+    fn a_device_is_made_with_the_type_numbers_mode_and_owner_it_was_given() {
+        let cases = [
+            // As in config-linux.md, *Devices*: 438 is 0666, 432 is 0660.
+            (
+                json!({"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 438,
+                "uid": 0, "gid": 0}),
+                (S_IFCHR, 10, 229, 0o666, (0, 0)),
+            ),
+            (
+                json!({"path": "/dev/sda", "type": "b", "major": 8, "minor": 0, "fileMode": 432,
+                "uid": 0, "gid": 6}),
+                (S_IFBLK, 8, 0, 0o660, (0, 6)),
+            ),
+            // mknod(1): an unbuffered device is a character device too.
+            (
+                json!({"path": "/dev/raw1", "type": "u", "major": 162, "minor": 1}),
+                (S_IFCHR, 162, 1, 0o666, (0, 0)),
+            ),
+            // A FIFO has no numbers.
+            (
+                json!({"path": "/run/fifo", "type": "p", "fileMode": 0o600, "uid": 1000, "gid": 100}),
+                (S_IFIFO, 0, 0, 0o600, (1000, 100)),
+            ),
+            (
+                json!({"path": "/run/fifo", "type": "p", "major": -1, "minor": -1}),
+                (S_IFIFO, 0, 0, 0o666, (0, 0)),
+            ),
+            // As stat(2) tells a mode, the type is in it; only permissions count.
+            (
+                json!({"path": "/dev/tape", "type": "c", "major": 9, "minor": 0,
+                "fileMode": S_IFCHR | 0o2640}),
+                (S_IFCHR, 9, 0, 0o2640, (0, 0)),
+            ),
+        ];
+        for (config, (format, major, minor, mode, owner)) in cases {
+            let made = NodeKind::Special {
+                format,
+                major,
+                minor,
+                mode,
+                owner,
+            };
+            assert_eq!(planned(&config), Ok(made), "{config}");
+        }
+    }
+
+    #[test]
+    fn a_device_of_no_known_type_or_number_or_outside_the_container_is_refused() {
+        for (path, kind, major, minor) in [
+            // The type "all" is for rules of access, not for nodes.
+            ("/dev/x", "a", 1, 3),
+            ("/dev/x", "d", 1, 3),
+            ("/dev/x", "", 1, 3),
+            // So is -1 for any number.
+            ("/dev/x", "c", -1, 3),
+            ("/dev/x", "b", 8, -1),
+            ("dev/x", "c", 1, 3),
+            ("/dev/../../x", "c", 1, 3),
+            ("../dev/x", "c", 1, 3),
+        ] {
+            let refused = PlanError::Invalid {
+                property: "linux.devices",
+                value: path.to_owned(),
+            };
+            let config = json!({"path": path, "type": kind, "major": major, "minor": minor});
+            assert_eq!(planned(&config), Err(refused), "{config}");
+        }
+    }
+}

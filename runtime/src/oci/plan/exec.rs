@@ -36,3 +36,55 @@ pub(crate) fn exec(process: &Process, userns: bool, filtered: bool) -> Plan {
         steps,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_further_program_joins_the_container_and_then_becomes_its_user() {
+        let process = Process::default();
+        assert_eq!(
+            exec(&process, false, false).to_string(),
+            "clone with flags 0x0
+hide from other processes
+join the cgroups
+hear from the runtime
+join the container
+start a session
+make a session keyring
+reopen /dev/null
+mark descriptors to close
+become the user
+find the program
+wait for the start
+execute the program
+"
+        );
+    }
+
+    #[test]
+    fn a_terminal_takes_the_place_of_dev_null_and_is_not_shown_as_the_console() {
+        let streams = |terminal| {
+            let process = Process {
+                terminal,
+                ..Process::default()
+            };
+            let mut steps = exec(&process, false, false).steps;
+            steps.retain(|step| matches!(step, Step::OpenConsole { .. } | Step::ReopenNull));
+            steps
+        };
+        assert_eq!(streams(true), [Step::OpenConsole { show: false }]);
+        assert_eq!(streams(false), [Step::ReopenNull]);
+    }
+
+    #[test]
+    fn a_user_namespace_has_a_root_to_become_as_soon_as_it_is_joined() {
+        let process = Process::default();
+        let steps = exec(&process, true, false).steps;
+        let joined = steps.iter().position(|step| *step == Step::JoinRunning);
+        assert_eq!(steps[joined.unwrap() + 1], Step::BecomeRoot);
+        let steps = exec(&process, false, false).steps;
+        assert!(!steps.contains(&Step::BecomeRoot));
+    }
+}

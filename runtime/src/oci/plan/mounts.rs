@@ -265,3 +265,6 @@ impl MountPlan {
             .unwrap_or((Propagation::Private, true))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -128,4 +128,59 @@ mod tests {
         assert_eq!((options.set, options.tree_set), (0, attr::RDONLY));
         assert_eq!(options.propagation, Some((Propagation::Private, true)));
     }
+
+    #[test]
+    fn words_set_and_clear_the_kernel_s_attributes_and_with_an_r_those_of_the_tree() {
+        use libc::{
+            MOUNT_ATTR__ATIME as ATIME, MOUNT_ATTR_NOATIME as NOATIME, MOUNT_ATTR_NODEV as NODEV,
+            MOUNT_ATTR_NODIRATIME as NODIRATIME, MOUNT_ATTR_NOEXEC as NOEXEC,
+            MOUNT_ATTR_NOSUID as NOSUID, MOUNT_ATTR_NOSYMFOLLOW as NOSYMFOLLOW,
+            MOUNT_ATTR_RDONLY as RDONLY, MOUNT_ATTR_RELATIME as RELATIME,
+            MOUNT_ATTR_STRICTATIME as STRICTATIME,
+        };
+        for (words, set, clear) in [
+            // config.md, *Linux mount options*; mount_setattr(2).
+            (&["ro"][..], RDONLY, 0),
+            (&["rw"], 0, RDONLY),
+            (&["nosuid"], NOSUID, 0),
+            (&["suid"], 0, NOSUID),
+            (&["nodev"], NODEV, 0),
+            (&["dev"], 0, NODEV),
+            (&["noexec"], NOEXEC, 0),
+            (&["exec"], 0, NOEXEC),
+            (&["nodiratime"], NODIRATIME, 0),
+            (&["diratime"], 0, NODIRATIME),
+            (&["nosymfollow"], NOSYMFOLLOW, 0),
+            (&["symfollow"], 0, NOSYMFOLLOW),
+            // One of three policies: the kernel takes a new one only with the
+            // whole field cleared. Without either of the others it is relatime.
+            (&["noatime"], NOATIME, ATIME),
+            (&["strictatime"], STRICTATIME, ATIME),
+            (&["relatime"], RELATIME, ATIME),
+            (&["atime"], RELATIME, ATIME),
+            (&["nostrictatime"], RELATIME, ATIME),
+            (&["norelatime"], RELATIME, ATIME),
+            // More than one word.
+            (&["ro", "nosuid"], RDONLY | NOSUID, 0),
+            (&["rw", "suid"], 0, RDONLY | NOSUID),
+            (&["ro", "suid"], RDONLY, NOSUID),
+            (&["suid", "ro"], RDONLY, NOSUID),
+            (&["ro", "rw"], 0, RDONLY),
+            (&["rw", "ro"], RDONLY, 0),
+            (&["noatime", "relatime"], RELATIME, ATIME),
+            (&["noatime", "strictatime"], STRICTATIME, ATIME),
+            (&["nodev", "noatime"], NODEV | NOATIME, ATIME),
+            // Said twice is said.
+            (&["ro", "ro"], RDONLY, 0),
+            (&["rw", "rw"], 0, RDONLY),
+        ] {
+            let own = parsed(words);
+            assert_eq!((own.set, own.clear), (set, clear), "{words:?}");
+            assert_eq!((own.tree_set, own.tree_clear), (0, 0), "{words:?}");
+            let tree: Vec<String> = words.iter().map(|word| format!("r{word}")).collect();
+            let whole = parse(&tree);
+            assert_eq!((whole.tree_set, whole.tree_clear), (set, clear), "{tree:?}");
+            assert_eq!((whole.set, whole.clear), (0, 0), "{tree:?}");
+        }
+    }
 }

@@ -197,3 +197,55 @@ fn what_can_t_be_done_is_said() {
         "cannot use the configuration: hostname is \"set without a namespace of its own\""
     );
 }
+
+#[test]
+fn a_word_of_propagation_is_the_kernel_s_flag_for_one_mount_or_with_an_r_for_the_tree() {
+    use nix::mount::MsFlags;
+    for (word, flag, recursive) in [
+        ("private", MsFlags::MS_PRIVATE, false),
+        ("rprivate", MsFlags::MS_PRIVATE, true),
+        ("slave", MsFlags::MS_SLAVE, false),
+        ("rslave", MsFlags::MS_SLAVE, true),
+        ("shared", MsFlags::MS_SHARED, false),
+        ("rshared", MsFlags::MS_SHARED, true),
+        ("unbindable", MsFlags::MS_UNBINDABLE, false),
+        ("runbindable", MsFlags::MS_UNBINDABLE, true),
+    ] {
+        let parsed = Propagation::parse(word).map(|(how, tree)| (how.flag(), tree));
+        assert_eq!(parsed, Some((flag.bits(), recursive)), "{word}");
+    }
+    for word in ["", "Private", "rrprivate", "bind", "ro"] {
+        assert_eq!(Propagation::parse(word), None, "{word:?}");
+    }
+}
+
+#[test]
+fn a_filter_is_loaded_once_as_late_as_no_new_privs_lets_it_be_and_never_unasked() {
+    use Step::{BecomeUser, Execute, LoadFilter, NoNewPrivileges};
+    let cases = [
+        (false, false, vec![BecomeUser, Execute]),
+        (false, true, vec![NoNewPrivileges, BecomeUser, Execute]),
+        // seccomp(2): without no_new_privs it takes a capability that falls.
+        (true, false, vec![LoadFilter, BecomeUser, Execute]),
+        (
+            true,
+            true,
+            vec![NoNewPrivileges, BecomeUser, LoadFilter, Execute],
+        ),
+    ];
+    let is_milestone =
+        |step: &Step| matches!(step, NoNewPrivileges | LoadFilter | BecomeUser | Execute);
+    for (filtered, no_new_privileges, expected) in cases {
+        let mut spec = defaults::spec();
+        let process = spec.process.as_mut().unwrap();
+        process.no_new_privileges = no_new_privileges;
+        let further = exec(process, false, filtered);
+        if !filtered {
+            spec.linux.as_mut().unwrap().seccomp = None;
+        }
+        for mut steps in [plan(&spec, &around()).unwrap().steps, further.steps] {
+            steps.retain(is_milestone);
+            assert_eq!(steps, expected, "{filtered}, {no_new_privileges}");
+        }
+    }
+}
