@@ -229,19 +229,14 @@ mod tests {
 
     #[test]
     fn words_that_run_into_each_other_make_different_keys() {
-        let run = |argv: &[&str]| {
+        let run = |argv: &[&str], env: &[(&str, &str)]| {
             let argv = argv.iter().map(ToString::to_string).collect();
-            key(
-                None,
-                "amd64",
-                0,
-                &Inputs::Run {
-                    argv,
-                    env: Vec::new(),
-                },
-            )
+            let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+            let env = env.iter().map(pair).collect();
+            key(None, "amd64", 0, &Inputs::Run { argv, env })
         };
-        assert_ne!(run(&["ab", "c"]), run(&["a", "bc"]));
-        assert_ne!(run(&["a"]), run(&["a", ""]));
+        assert_ne!(run(&["ab", "c"], &[]), run(&["a", "bc"], &[]));
+        assert_ne!(run(&["a"], &[]), run(&["a", ""], &[]));
+        assert_ne!(run(&["a", "b", "c"], &[]), run(&["a"], &[("b", "c")]));
     }
 }
