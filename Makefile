@@ -16,7 +16,7 @@ TEST_PACKAGES  := strace procps busybox-static python3 redis-server skopeo umoci
 # libFuzzer is C++.
 FUZZ_PACKAGES  := g++
 # What `make bench` measures holdall beside.
-BENCH_PACKAGES := util-linux busybox-static tini dumb-init catatonit crun runc docker.io podman buildah umoci supervisor s6 runit e2fsprogs
+BENCH_PACKAGES := util-linux busybox-static tini dumb-init catatonit crun runc docker.io podman buildah umoci pigz supervisor s6 runit e2fsprogs
 
 .PHONY: help demo test faults check deny mutants fuzz bench build setup setup-test soak clean
 

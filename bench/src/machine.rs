@@ -74,6 +74,7 @@ pub(crate) fn versions() -> Vec<String> {
         "docker.io",
         "buildah",
         "umoci",
+        "pigz",
         "supervisor",
         "s6",
         "runit",
