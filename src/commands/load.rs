@@ -21,6 +21,9 @@ pub(crate) struct Args {
     /// From this file (plain, gzip or zstd); from standard input unless given
     #[arg(short, long, value_name = "FILE")]
     input: Option<PathBuf>,
+    /// Print only the names, or the ids of images without one
+    #[arg(short, long)]
+    quiet: bool,
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
@@ -41,17 +44,19 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
             archive::load(&store, file)?
         }
     };
+    let before = if args.quiet { "" } else { "loaded " };
     for (reference, image) in loaded {
-        match reference {
+        let name = match reference {
             Some(name) => {
                 store.tag(&name, &image)?;
-                output::data(&format!("loaded {name}\n"))?;
+                name.to_string()
             }
             None => {
                 store.keep_untagged(&image)?;
-                output::data(&format!("loaded {}\n", image.id()))?;
+                image.id().to_string()
             }
-        }
+        };
+        output::data(&format!("{before}{name}\n"))?;
     }
     Ok(exit::OK)
 }

@@ -19,7 +19,9 @@ fn a_saved_image_loads_elsewhere_as_the_same_image() {
             .ok();
         let there = Env::new();
         let loaded = there.run(["load", "-i", tar_name]).ok();
-        assert!(loaded.contains("tool"), "{loaded}");
+        let quiet = there.run(["load", "-q", "-i", tar_name]).ok();
+        assert_eq!(loaded, format!("loaded {quiet}"));
+        assert_eq!(quiet, "tool:latest\n");
         let id = |env: &Env| env.run(["images", "-q"]).ok();
         assert_eq!(id(&here), id(&there), "{form}");
         assert_eq!(
