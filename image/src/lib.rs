@@ -3,12 +3,13 @@
 //! **Invariant:** everything that comes from an image or an archive is
 //! hostile: every blob is verified when written and when read, every path
 //! goes through a [`root::RootDir`]. This crate never speaks to a network,
-//! never runs a program, never mounts, and never reads the clock or the
-//! environment.
+//! never runs a program, never mounts, and reads of the machine it is on nothing
+//! but the id of the boot: no clock, no environment.
 
 #![deny(unsafe_code)]
 
 pub mod archive;
+pub mod boot;
 pub mod compress;
 pub mod digest;
 pub mod document;

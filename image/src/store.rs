@@ -8,9 +8,11 @@
 //!       session.lock             shared by who adds, held alone by gc
 //! LAYERS/HEX/                    unpacked layer by diff ID, overlay form
 //!        .HEX.lock               held while it is unpacked
+//!        .unsynced-HEX           it may not be on the disk: see `unsynced.rs`
 //!        .unpack-HEX/ .gone-HEX/ half unpacked, half removed
 //! ```
-//! Everything appears by a rename of what is complete and synced, so at any
+//! Everything appears by a rename of what is complete, and is synced before or,
+//! where it can be made again, known not to be. So at any
 //! instant a killed process or a power cut leaves a store that works; what
 //! they leave under `tmp/` and the dotted names, the next who adds or collects
 //! alone removes.
@@ -36,6 +38,7 @@ mod index;
 mod layers;
 mod lock;
 mod names;
+mod unsynced;
 
 pub(crate) use blob::Staged;
 pub use blob::{BlobWriter, VerifiedReader};

@@ -105,6 +105,8 @@ fn check(root: &Path) -> Result<(), Failed> {
             whole(&path, diff_id, &store, descriptor)?;
         }
     }
+    // Marks of layers that are there go with this, the others with the gc.
+    store.sync_layers()?;
     store.release();
     if store.gc(&BTreeSet::new())?.postponed {
         return Err("a dead writer still holds the store".into());

@@ -4,9 +4,9 @@ use std::fs;
 use std::io;
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::OnceLock;
 use std::time::Duration;
 
+use holdall_image::boot;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
@@ -19,16 +19,6 @@ use crate::sys;
 /// code is given up. It is the host's init, which reaps at once, unless the
 /// whole machine is starved.
 const REAPING: Duration = Duration::from_secs(10);
-
-/// The boot's id.
-pub(crate) fn boot_id() -> io::Result<&'static str> {
-    static ID: OnceLock<String> = OnceLock::new();
-    if let Some(id) = ID.get() {
-        return Ok(id);
-    }
-    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
-    Ok(ID.get_or_init(|| id.trim().to_owned()))
-}
 
 /// What `/proc/PID/stat` says: whether it is a zombie, and its start time.
 struct Stat {
@@ -80,7 +70,7 @@ impl Identity {
         let started = stat(pid).ok_or_else(gone)?.started;
         let pid = NonZeroU32::new(pid).ok_or_else(gone)?;
         Ok(Self {
-            boot: boot_id()?.to_owned(),
+            boot: boot::id()?.to_owned(),
             pid,
             started,
         })
@@ -88,13 +78,13 @@ impl Identity {
 
     /// Whether the very process is there and no zombie.
     pub(crate) fn is_alive(&self) -> bool {
-        boot_id().is_ok_and(|boot| boot == self.boot)
+        boot::id().is_ok_and(|boot| boot == self.boot)
             && stat(self.pid.get()).is_some_and(|stat| !stat.zombie && stat.started == self.started)
     }
 
     /// A handle on the very process, even as a zombie; `None` when it is gone.
     pub(crate) fn open(&self) -> io::Result<Option<Handle>> {
-        if boot_id()? != self.boot {
+        if boot::id()? != self.boot {
             return Ok(None);
         }
         let handle = match sys::pidfd_open(Pid::from_raw(self.raw_pid())) {

@@ -22,6 +22,8 @@ mod life;
 mod loss;
 #[path = "boxes/ports.rs"]
 mod ports;
+#[path = "boxes/unsynced.rs"]
+mod unsynced;
 #[path = "boxes/world.rs"]
 mod world;
 
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         init::tests(),
         cgroups::tests(),
         fsck::tests(),
+        unsynced::tests(),
     ];
     let trials = groups
         .into_iter()

@@ -13,9 +13,12 @@ fn built() -> Env {
     env
 }
 
+/// An entry; none of those with a dot, which are locks and marks.
 fn first(dir: &Path) -> PathBuf {
-    let mut entries = fs::read_dir(dir).expect("a folder");
-    entries.next().expect("something").expect("an entry").path()
+    let entries = fs::read_dir(dir).expect("a folder");
+    let mut names = entries.map(|entry| entry.expect("an entry").file_name());
+    let named = names.find(|name| !name.to_string_lossy().starts_with('.'));
+    dir.join(named.expect("something"))
 }
 
 #[test]

@@ -39,10 +39,11 @@ pub(super) fn make(
         .collect();
     let written = all(executor, &missing, source)?;
 
-    let folders = written
+    let folders: Vec<_> = written
         .iter()
-        .map(|it| (it.dir.as_path(), it.layer.diff_id));
-    executor.build.store.adopt_layers(folders)?;
+        .map(|it| (it.dir.as_path(), it.layer.diff_id))
+        .collect();
+    executor.build.store.adopt_layers(&folders)?;
     for Written { at, layer, .. } in written {
         if let (Some(key), Some(place)) = (keys.get(at), layers.get_mut(at)) {
             executor.cache.put_layer(*key, &layer)?;

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use super::layers::remove_tree;
 use super::{Store, StoreError, lock};
 use crate::digest::Digest;
 use crate::layer::LayerError;
@@ -127,13 +126,7 @@ impl Store {
         if in_use() {
             return Ok(false);
         }
-        let path = self.layer_dir(diff_id);
-        let gone = self.layers.join(format!(".gone-{}", diff_id.hex()));
-        // `remove_tree` takes a file as well.
-        let removed = remove_tree(&gone)
-            .and_then(|()| std::fs::rename(&path, &gone))
-            .and_then(|()| remove_tree(&gone));
-        removed.map_err(|source| StoreError::Sweep { path, source })?;
+        self.take_away(diff_id)?;
         Ok(true)
     }
 

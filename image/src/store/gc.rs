@@ -105,12 +105,7 @@ impl Store {
                 if used.contains(&digest) {
                     continue;
                 }
-                // Out of sight at once: half a layer must never be found.
-                let gone = self.layers.join(format!(".gone-{name}"));
-                remove_tree(&gone)
-                    .and_then(|()| std::fs::rename(&path, &gone))
-                    .and_then(|()| remove_tree(&gone))
-                    .map_err(failed)?;
+                self.take_away(&digest)?;
                 freed.layers += 1;
             } else if is_half_made(name) {
                 remove_tree(&path).map_err(failed)?;
@@ -120,7 +115,19 @@ impl Store {
                 std::fs::remove_file(&path).map_err(failed)?;
             }
         }
-        Ok(())
+        self.sweep_marks()
+    }
+
+    /// Removes an unpacked layer, or a file in its place, out of sight at once:
+    /// half a layer must never be found. That there is none is no error.
+    pub(super) fn take_away(&self, diff_id: &Digest) -> Result<(), StoreError> {
+        let path = self.layer_dir(diff_id);
+        let gone = self.layers.join(format!(".gone-{}", diff_id.hex()));
+        let taken = remove_tree(&gone).and_then(|()| match std::fs::rename(&path, &gone) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.and_then(|()| remove_tree(&gone)),
+        });
+        taken.map_err(|source| StoreError::Sweep { path, source })
     }
 }
 

@@ -12,7 +12,7 @@ use std::thread;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
-use super::{Image, Store, StoreError, blob, lock};
+use super::{Image, Store, StoreError};
 use crate::compress::{Both, Coding, Decompressor, Gzip, Tee, sniff};
 use crate::digest::{Digest, Hasher};
 use crate::document::{Descriptor, media};
@@ -40,36 +40,31 @@ impl Store {
     /// `diff_id`, by a rename: it must lie on the same file system. If there
     /// is one already, `dir` is removed.
     pub fn adopt_layer(&self, dir: &Path, diff_id: &Digest) -> Result<PathBuf, StoreError> {
-        self.adopt_layers([(dir, *diff_id)])?;
+        self.adopt_layers(&[(dir, *diff_id)])?;
         Ok(self.layer_dir(diff_id))
     }
 
-    /// The same of several, which are made durable together.
-    pub fn adopt_layers<'d>(
-        &self,
-        layers: impl IntoIterator<Item = (&'d Path, Digest)>,
-    ) -> Result<(), StoreError> {
+    /// The same of several.
+    pub fn adopt_layers(&self, layers: &[(&Path, Digest)]) -> Result<(), StoreError> {
         self.begin()?;
-        let mut synced = false;
-        let mut renamed = None;
+        self.mark_unsynced(layers.iter().map(|(_, diff_id)| diff_id))?;
         for (dir, diff_id) in layers {
-            let failed = |source| StoreError::Adopt {
-                path: dir.to_owned(),
-                source,
-            };
-            if !std::mem::replace(&mut synced, true) {
-                sync_tree(dir).map_err(failed)?;
-            }
-            let target = self.layer_dir(&diff_id);
-            let flags = RenameFlags::RENAME_NOREPLACE;
-            match renameat2(AT_FDCWD, dir, AT_FDCWD, &target, flags) {
-                Ok(()) => renamed = Some(dir),
-                Err(Errno::EEXIST) => remove_tree(dir).map_err(failed)?,
-                Err(error) => return Err(failed(error.into())),
-            }
+            let _lock = self.lock_layer(diff_id)?;
+            self.name_layer(dir, diff_id)?;
         }
-        let Some(dir) = renamed else { return Ok(()) };
-        blob::sync_dir(&self.layers).map_err(|source| StoreError::Adopt {
+        Ok(())
+    }
+
+    /// Gives a directory its name as a layer, or removes it where there is one.
+    /// The caller has marked it, and holds its lock.
+    fn name_layer(&self, dir: &Path, diff_id: &Digest) -> Result<(), StoreError> {
+        let target = self.layer_dir(diff_id);
+        let flags = RenameFlags::RENAME_NOREPLACE;
+        let named = match renameat2(AT_FDCWD, dir, AT_FDCWD, &target, flags) {
+            Err(Errno::EEXIST) => remove_tree(dir),
+            other => other.map_err(io::Error::from),
+        };
+        named.map_err(|source| StoreError::Adopt {
             path: dir.to_owned(),
             source,
         })
@@ -119,14 +114,17 @@ impl Store {
     /// one unpacks and the others wait; a crash leaves a dotted directory that
     /// the next caller removes.
     pub fn unpacked(&self, layer: &Descriptor, diff_id: &Digest) -> Result<PathBuf, LayerError> {
-        self.begin()?;
-        let target = self.layer_dir(diff_id);
-        if self.is_unpacked(diff_id)? {
-            return Ok(target);
+        if !self.is_unpacked(diff_id)? {
+            self.mark_unsynced([diff_id])?;
+            self.unpack_marked(layer, diff_id)?;
         }
-        let _lock = lock::exclusive(&self.layers.join(format!(".{}.lock", diff_id.hex())))?;
+        Ok(self.layer_dir(diff_id))
+    }
+
+    fn unpack_marked(&self, layer: &Descriptor, diff_id: &Digest) -> Result<(), LayerError> {
+        let _lock = self.lock_layer(diff_id)?;
         if self.is_unpacked(diff_id)? {
-            return Ok(target);
+            return Ok(());
         }
         let path = self.layers.join(format!(".unpack-{}", diff_id.hex()));
         let failed = |source| StoreError::Prepare {
@@ -136,9 +134,11 @@ impl Store {
         remove_tree(&path)
             .and_then(|()| make_root(&path))
             .map_err(failed)?;
-        let temporary = Temporary(Some(path.clone()));
+        let mut temporary = Temporary(Some(path.clone()));
         self.unpack_blob(layer, diff_id, &RootDir::open(&path)?)?;
-        self.adopt(temporary, diff_id)
+        self.name_layer(&path, diff_id)?;
+        temporary.0 = None;
+        Ok(())
     }
 
     /// Unpacks a layer's blob, which must be of this diff ID.
@@ -171,6 +171,9 @@ impl Store {
     /// stays while this [`Store`] is open.
     pub fn is_unpacked(&self, diff_id: &Digest) -> Result<bool, StoreError> {
         self.begin()?;
+        if !self.is_of_this_boot(diff_id)? {
+            return Ok(false);
+        }
         let path = self.layer_dir(diff_id);
         match path.symlink_metadata() {
             Ok(metadata) => Ok(metadata.is_dir()),
@@ -181,7 +184,7 @@ impl Store {
 
     /// The directories of all layers of the image, bottom first. Those that
     /// were not unpacked are, by one thread more than there are processors: one
-    /// of them mostly waits for the disk.
+    /// of them may wait for the disk.
     pub fn unpacked_layers(&self, image: &Image) -> Result<Vec<PathBuf>, LayerError> {
         let mut missing = Vec::new();
         for (layer, diff_id) in image.layers() {
@@ -189,11 +192,12 @@ impl Store {
                 missing.push((layer, diff_id));
             }
         }
+        self.mark_unsynced(missing.iter().map(|(_, diff_id)| *diff_id))?;
         let threads = 1 + thread::available_parallelism().map_or(1, NonZero::get);
         let next = AtomicUsize::new(0);
         let work = || {
             while let Some((layer, diff_id)) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if let Err(error) = self.unpacked(layer, diff_id) {
+                if let Err(error) = self.unpack_marked(layer, diff_id) {
                     next.store(missing.len(), Ordering::Relaxed);
                     return Err(error);
                 }
@@ -306,11 +310,4 @@ pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
         Err(Errno::ENOENT) => Ok(()),
         other => other.map_err(io::Error::from),
     }
-}
-
-/// Writes the whole directory to the disk: a power cut must not leave a layer
-/// of empty files under a name that says it is complete. One `syncfs` beats an
-/// fsync for each of thousands of files.
-fn sync_tree(dir: &Path) -> io::Result<()> {
-    nix::unistd::syncfs(std::fs::File::open(dir)?).map_err(io::Error::from)
 }

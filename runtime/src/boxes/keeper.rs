@@ -1,4 +1,5 @@
-//! The keeper: waits for its monitor to be lost, and starts another.
+//! The keeper: waits for its monitor to be lost, and starts another. As it has
+//! nothing else to do, it also waits for the disk, see `unsynced.rs`.
 //!
 //! It holds copies of everything that must outlive a monitor: the listening
 //! sockets, the FIFOs, the handle on the box's process (whose exit code it
@@ -11,11 +12,13 @@ use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
-use nix::poll::poll;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
 
 use super::channel;
 use super::monitor::{SHORT_LIFE, begin, start_monitor};
 use super::orders::{Done, Extra, Kept, Orders, take};
+use super::unsynced;
 use crate::clock::Deadline;
 use crate::process::{Handle, timeout};
 
@@ -36,7 +39,14 @@ pub(crate) fn main() -> ExitCode {
 fn keep(mut channel: UnixStream, mut orders: Orders, kept: &Kept, process: &Handle) {
     orders.from_keeper = true;
     let mut born = Deadline::after(SHORT_LIFE);
+    let dirs = orders.dirs();
+    let mut sync = unsynced::due(&dirs);
     loop {
+        if !is_told(&channel, sync) {
+            sync = None;
+            unsynced::sync(&dirs);
+            continue;
+        }
         // Nothing else is ever said, so an error is a loss too.
         if let Ok(Some((Done, _))) = channel::receive::<Done>(&channel) {
             return;
@@ -50,6 +60,19 @@ fn keep(mut channel: UnixStream, mut orders: Orders, kept: &Kept, process: &Hand
                 channel = next;
                 break;
             }
+        }
+    }
+}
+
+/// Waits for a word or the end of the channel; `false` where none came by then.
+fn is_told(channel: &UnixStream, until: Option<Deadline>) -> bool {
+    loop {
+        let mut fds = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, timeout(until)) {
+            Ok(0) if until.is_some_and(|until| until.left().is_zero()) => return false,
+            Ok(0) | Err(Errno::EINTR) => {}
+            // What else is wrong, reading finds out.
+            Ok(_) | Err(_) => return true,
         }
     }
 }

@@ -48,6 +48,7 @@ mod store;
 mod sweep;
 mod terminal;
 mod transfer;
+mod unsynced;
 mod volumes;
 
 pub use create::CreateOptions;

@@ -28,6 +28,7 @@ use super::pump::{Mouths, Pump};
 use super::state::Run;
 use super::store::BoxStore;
 use super::sweep::Remains;
+use super::unsynced;
 use super::{KEEPER, MONITOR};
 use crate::causes::chain;
 use crate::clock::{Deadline, WallTime};
@@ -56,7 +57,10 @@ pub(crate) fn main() -> ExitCode {
     };
     let (dirs, id) = (orders.dirs(), orders.id.clone());
     match Monitor::run(orders, kept, extra, channel) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            unsynced::sync_if_due(&dirs);
+            ExitCode::SUCCESS
+        }
         // The keeper tries again, or the next command does.
         Err(error) => {
             if let Ok(store) = BoxStore::open(dirs) {

@@ -27,7 +27,8 @@ pub(super) struct Survey {
     pub(super) images: BTreeMap<Digest, Result<Image, String>>,
     /// The config of an image that can't be used, where its manifest can.
     pub(super) configs: BTreeMap<Digest, Descriptor>,
-    /// By diff ID: whether it is a directory.
+    /// By diff ID: whether it is a directory. Without those that a power cut may
+    /// have torn, which nobody uses.
     pub(super) layers: BTreeMap<Digest, bool>,
 }
 
@@ -88,7 +89,9 @@ pub(super) fn survey(store: &Store, keep: &BTreeSet<Digest>) -> Result<Survey, S
     }
     let mut layers = BTreeMap::new();
     for name in listed(&store.layers)? {
-        if let Some(Ok(digest)) = name.to_str().map(Digest::from_hex) {
+        if let Some(Ok(digest)) = name.to_str().map(Digest::from_hex)
+            && store.is_of_this_boot(&digest)?
+        {
             let found = store.layers.join(&name).symlink_metadata();
             layers.insert(digest, found.is_ok_and(|found| found.is_dir()));
         }
