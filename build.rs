@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
+use sha2::{Digest as _, Sha256};
+
 fn main() {
     let root = PathBuf::from(env_of("CARGO_MANIFEST_DIR"));
     let crates = [
@@ -68,6 +70,11 @@ fn main() {
         init.display()
     );
     println!("cargo::rustc-env=HOLDALL_INIT={}", init.display());
+    let digest: String = Sha256::digest(&bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    println!("cargo::rustc-env=HOLDALL_INIT_SHA256={digest}");
 }
 
 /// Whether a program of this machine runs.

@@ -176,9 +176,13 @@ impl Executor<'_> {
             Action::Copy { copy, tree, parts } => {
                 copy::copy(self, copy, tree, *parts, &self.below(made)?)?
             }
-            Action::Init => {
-                copy::one_file(self, "/init", 0o755, self.build.init, &self.below(made)?)?
-            }
+            Action::Init => copy::one_file(
+                self,
+                "/init",
+                0o755,
+                self.build.init.bytes,
+                &self.below(made)?,
+            )?,
             Action::Services(text) => {
                 let (path, below) = ("/etc/holdall.toml", self.below(made)?);
                 copy::one_file(self, path, 0o644, text.as_bytes(), &below)?

@@ -30,6 +30,7 @@ pub mod fsck;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod host;
+mod init;
 mod inspect;
 mod layer;
 mod lines;
@@ -55,6 +56,7 @@ pub use crate::check::Finding;
 pub use crate::context::ContextError;
 pub use crate::diff::DiffError;
 pub use crate::error::BuildError;
+pub use crate::init::Init;
 pub use crate::lock::{Lock, LockError, Package};
 pub use crate::new_project::{NewError, new_project};
 pub use crate::plan::{Plan, PlannedStep};
@@ -77,7 +79,7 @@ pub struct Build<'a> {
     /// The store in it.
     pub store: &'a Store,
     /// The static init for the images.
-    pub init: &'a [u8],
+    pub init: Init<'a>,
     /// Whether every step is run again.
     pub no_cache: bool,
     /// Ends the build soon after it turns true.

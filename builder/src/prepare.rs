@@ -63,8 +63,7 @@ impl Prepared {
 
         let (base, base_image) = base(build, &source, lock.as_ref(), &mut index)?;
         let trees = trees(build, &source, &lock_path, &mut index)?;
-        let init = Digest::of(build.init);
-        let steps = plan::steps(&source.image, &source.manifest, trees, &init);
+        let steps = plan::steps(&source.image, &source.manifest, trees, &build.init.digest);
         let mut prepared = Self {
             source,
             host,

@@ -49,7 +49,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         tags: args.tags.clone(),
         dirs: &dirs,
         store: &store,
-        init: crate::init::BYTES,
+        init: crate::init::init(),
         no_cache: args.no_cache,
         stop: context.interrupted(),
     };

@@ -33,7 +33,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         tags: Vec::new(),
         dirs: &dirs,
         store: &store,
-        init: crate::init::BYTES,
+        init: crate::init::init(),
         no_cache: false,
         stop: context.interrupted(),
     };

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use holdall_builder::{Build, BuildError, Built, Progress};
+use holdall_builder::{Build, BuildError, Built, Init, Progress};
 use holdall_image::{Reference, Store, Tree};
 use holdall_runtime::dirs::Dirs;
 
@@ -114,7 +114,7 @@ impl World {
             tags: Vec::new(),
             dirs: &self.dirs,
             store: &self.store,
-            init: INIT,
+            init: Init::of(INIT),
             no_cache: false,
             stop,
         }
