@@ -248,7 +248,9 @@ fn create(
     let made = match &entry.what {
         What::File => {
             let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
-            fcntl::openat(parent, name, flags | OFlag::O_CLOEXEC, root::bits(0o600))
+            // Set-id bits only once it has its owner.
+            let mode = root::bits(entry.mode & 0o777);
+            fcntl::openat(parent, name, flags | OFlag::O_CLOEXEC, mode)
                 .map(|fd| Made::File(File::from(fd)))
         }
         What::Directory => stat::mkdirat(parent, name, root::bits(0o700))
@@ -325,7 +327,8 @@ fn copy_content<R: Read>(
 }
 
 /// Owner first, which clears set-id bits and capabilities; then those; the
-/// time last.
+/// time last. What is right as it was made is left: a change of an inode costs
+/// more than the look.
 fn set_attributes(
     node: &Node,
     parent: BorrowedFd<'_>,
@@ -333,11 +336,15 @@ fn set_attributes(
     entry: &Entry,
     at: At<'_>,
 ) -> Result<(), LayerError> {
-    node.set_owner(entry.uid, entry.gid)
-        .map_err(|error| at.failed(error))?;
-    if !matches!(entry.what, What::Symlink(_)) {
-        node.set_mode(entry.mode)
-            .map_err(|error| at.failed(error))?;
+    let failed = |error: Errno| at.failed(error);
+    let found = node.metadata().map_err(failed)?;
+    let owned = (found.uid, found.gid) == (entry.uid, entry.gid);
+    if !owned {
+        node.set_owner(entry.uid, entry.gid).map_err(failed)?;
+    }
+    let has_mode = !matches!(entry.what, What::Symlink(_));
+    if has_mode && !(owned && found.mode == entry.mode) {
+        node.set_mode(entry.mode).map_err(failed)?;
     }
     for (key, value) in &entry.xattrs {
         match node.set_xattr(OsStr::from_bytes(key), value) {
