@@ -63,7 +63,7 @@ test: setup-test
 # tries a few. Takes hours; `make faults POINTS=60` tries so many of each.
 POINTS ?= 1000000
 faults: setup-test
-	HOLDALL_FAULT_POINTS=$(POINTS) cargo nextest run --locked -p holdall --run-ignored all --no-fail-fast --success-output immediate -E 'test(/^(kills|failures)::/)'
+	HOLDALL_FAULT_POINTS=$(POINTS) cargo nextest run --profile faults --locked -p holdall --run-ignored all --no-fail-fast --success-output immediate -E 'test(/^(kills|failures)::/)'
 
 # The gate in front of the tests: format, lints, documentation.
 check: setup
