@@ -329,11 +329,11 @@ impl Monitor {
         }
         let remains = self.store.take_away(id, &lock)?;
         // The name is free, which is all that anybody waits for. What else the
-        // box has goes with its remains, by us or by whoever sweeps them.
+        // box has goes before its remains, by us or by whoever sweeps them.
         drop(self.starter);
         let cleared = clear(&self.store, id);
         drop((self.kept, self.mounts));
-        cleared.and(remains.map_or(Ok(()), Remains::remove))
+        cleared.and_then(|()| remains.map_or(Ok(()), Remains::remove))
     }
 
     fn tell_end(&self, code: u8) {

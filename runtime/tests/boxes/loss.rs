@@ -1,6 +1,7 @@
 //! Whatever is killed, the box goes on and the next command works.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::ops::ControlFlow;
 
 use holdall_protocol::{Millis, Signal};
@@ -18,6 +19,7 @@ tests![
     a_box_that_vanished_with_both_shows_as_exited_and_starts_again,
     a_monitor_killed_in_a_start_leaves_nothing_that_the_next_start_trips_over,
     a_runtime_killed_in_a_start_leaves_nothing_that_the_next_start_trips_over,
+    what_cannot_be_cleared_away_at_a_boxs_end_is_cleared_by_the_next_command,
     monitor_and_keeper_sleep_while_nothing_happens,
 ];
 
@@ -36,7 +38,7 @@ const FLOODING: &str = "trap 'exit 5' TERM; n=0; while :; do m=0; \
 /// The exit code of a box whose first monitor is gone: the kernel tells it to
 /// another one, but those before 6.15 to nobody except the parent.
 fn told(code: u8) -> u8 {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("proc");
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("proc");
     let mut parts = release
         .split(['.', '-'])
         .map_while(|part| part.parse::<u32>().ok());
@@ -132,12 +134,12 @@ fn a_box_that_ends_while_its_monitor_is_replaced_keeps_its_code() {
     let pid = nix::unistd::Pid::from_raw(monitor);
     // It sees neither the last words nor the end.
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).expect("stopped");
-    std::fs::write(&go, "go\n").expect("told");
+    fs::write(&go, "go\n").expect("told");
     let BoxState::Running { pid, .. } = world.state(&record.id) else {
         panic!("it runs")
     };
     eventually("the box to end", || {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         stat.is_empty() || stat.contains(") Z ")
     });
     kill(monitor);
@@ -269,6 +271,30 @@ fn killed_in_a_start(victim: impl Fn(&World, &BoxId) -> Option<i32>) {
     }
 }
 
+/// For a moment nobody can read what the runtime knows of it.
+fn what_cannot_be_cleared_away_at_a_boxs_end_is_cleared_by_the_next_command() {
+    let world = World::new();
+    let mut options = world.script("trap 'exit 0' TERM; echo up; sleep 1000 & wait");
+    options.remove = true;
+    let record = world.create(options);
+    let started = world.start(&record.id);
+    world.wait_for_line(&record.id, "up");
+    let state = world.dirs.runtime_state().join(record.id.as_str());
+    let hidden = world.path().join("hidden");
+    fs::rename(state.join("state.json"), &hidden).expect("hidden");
+    fs::write(state.join("state.json"), "{").expect("unreadable");
+    world.boxes.kill(&record.id, Signal::TERM).expect("told");
+    started.wait().expect("ended");
+    drop(started);
+    eventually("its monitor to end", || {
+        world.minders(MONITOR, &record.id).is_empty()
+    });
+    fs::rename(&hidden, state.join("state.json")).expect("readable again");
+    // Whoever makes a box sweeps.
+    world.create(world.script("true"));
+    assert!(!state.exists(), "{} is left", state.display());
+}
+
 fn monitor_and_keeper_sleep_while_nothing_happens() {
     let world = World::new();
     let record = world.create(world.script("echo ready; sleep 1000"));
@@ -279,7 +305,7 @@ fn monitor_and_keeper_sleep_while_nothing_happens() {
             .iter()
             .map(|role| {
                 let pid = world.minder(role, &record.id);
-                let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
+                let status = fs::read_to_string(format!("/proc/{pid}/status"));
                 let status = status.expect("alive");
                 let line = status
                     .lines()
