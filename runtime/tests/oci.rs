@@ -21,6 +21,8 @@ mod isolation;
 mod lifecycle;
 #[path = "oci/limits.rs"]
 mod limits;
+#[path = "oci/mounts.rs"]
+mod mounts;
 #[path = "oci/requests.rs"]
 mod requests;
 #[path = "oci/steps.rs"]
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         isolation::TESTS,
         requests::TESTS,
         limits::TESTS,
+        mounts::TESTS,
         lifecycle::TESTS,
         hostile::TESTS,
         steps::TESTS,

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::oci::plan::MOUNT_OPTIONS;
 use crate::oci::spec::VERSION;
 
 /// The features document.
@@ -14,13 +15,7 @@ pub(super) fn document() -> Value {
             "prestart", "createRuntime", "createContainer", "startContainer", "poststart",
             "poststop",
         ],
-        "mountOptions": [
-            "async", "atime", "bind", "defaults", "dev", "diratime", "exec", "noatime", "nodev",
-            "nodiratime", "noexec", "nosuid", "nosymfollow", "private", "ratime", "rbind", "rdev",
-            "relatime", "rexec", "rnoatime", "rnodev", "rnoexec", "rnosuid", "ro", "rprivate",
-            "rro", "rshared", "rslave", "rsuid", "runbindable", "rw", "shared", "slave",
-            "strictatime", "suid", "symfollow", "unbindable",
-        ],
+        "mountOptions": MOUNT_OPTIONS,
         "linux": {
             "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
             "capabilities": capabilities,

@@ -12,7 +12,7 @@ use super::spec::{Spec, VERSION};
 
 /// Properties of the specification that this runtime doesn't carry out.
 /// Unknown ones are ignored, as it demands; these would be promises broken.
-const NOT_BUILT: [&str; 11] = [
+const NOT_BUILT: [&str; 12] = [
     "/process/scheduler",
     "/process/ioPriority",
     "/process/execCPUAffinity",
@@ -24,6 +24,7 @@ const NOT_BUILT: [&str; 11] = [
     "/linux/resources/hugepageLimits",
     "/linux/resources/rdma",
     "/linux/mountLabel",
+    "/linux/personality/flags",
 ];
 
 /// A configuration and its text.
@@ -102,6 +103,15 @@ mod tests {
         assert_eq!(
             refuse_what_is_not_built(&whole).unwrap_err().to_string(),
             "cannot use the configuration: linux.resources.blockIO is not supported"
+        );
+        let plain = r#"{"linux": {"personality": {"domain": "LINUX32", "flags": []}}}"#;
+        let whole: Value = serde_json::from_str(plain).unwrap();
+        assert_eq!(refuse_what_is_not_built(&whole), Ok(()));
+        let flagged = plain.replace("[]", r#"["ADDR_NO_RANDOMIZE"]"#);
+        let whole: Value = serde_json::from_str(&flagged).unwrap();
+        assert_eq!(
+            refuse_what_is_not_built(&whole).unwrap_err().to_string(),
+            "cannot use the configuration: linux.personality.flags is not supported"
         );
     }
 }

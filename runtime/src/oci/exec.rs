@@ -22,6 +22,7 @@ use super::lifecycle::{LifecycleError, RunMode, find};
 use super::mounts::Mask;
 use super::plan;
 use super::prepare::Prepared;
+use super::privileges;
 use super::report::{Report, Reporter};
 use super::seccomp::Filter;
 use super::spec::{Linux, NamespaceType, Process, Spec};
@@ -80,6 +81,7 @@ pub(crate) fn exec(
             status,
         });
     };
+    privileges::check(&request.process).map_err(CreateError::from)?;
     let config = folder.config()?;
     let state = folder.state(&record);
     let init_pid = identity.raw_pid();

@@ -18,6 +18,8 @@ pub(crate) enum StepFailure {
     Kernel { said: String, errno: Errno },
     #[error("it is no real directory in the image")]
     NotADirectory,
+    #[error("nothing is mounted there")]
+    NoMount,
     #[error("it would cover the root")]
     OverRoot,
     #[error("its source was not opened before the clone")]

@@ -13,7 +13,7 @@ use nix::unistd::{Gid, Uid, fchownat, symlinkat};
 use super::copy_up::{copy_up, look_like};
 use super::failure::StepFailure;
 use super::plan::{CgroupMount, MountPlan, MountWhat, Node, NodeKind};
-use super::prepare::Prepared;
+use super::prepare::{Prepared, set_attributes};
 use super::rootfs::{Place, Rootfs, place_of};
 use crate::sys::{self, MountAttr, NewFs, attr};
 
@@ -51,8 +51,34 @@ pub(crate) fn mount(rootfs: Rootfs<'_>, prepared: &Prepared, plan: &MountPlan) -
             let target = target(rootfs, plan, Place::Directory)?;
             show_cgroups(prepared, hierarchies, plan, target)?;
         }
+        MountWhat::Again => change(rootfs, plan)?,
     }
     Ok(())
+}
+
+/// Changes the mount that is at a path; what no word is about stays, as with
+/// mount(8).
+fn change(rootfs: Rootfs<'_>, plan: &MountPlan) -> Result<()> {
+    let place = if plan.strict_target {
+        rootfs.open_strictly(&plan.target)?
+    } else {
+        rootfs.open(&plan.target)?
+    };
+    let changed = set_attributes(place.as_fd(), plan).and_then(|()| {
+        let Some((propagation, recursive)) = plan.options.propagation else {
+            return Ok(());
+        };
+        let change = MountAttr {
+            propagation: propagation.flag(),
+            ..MountAttr::default()
+        };
+        sys::set_mount(place.as_fd(), change, recursive)
+    });
+    match changed {
+        // Not the root of a mount.
+        Err(Errno::EINVAL) => Err(StepFailure::NoMount),
+        other => Ok(other?),
+    }
 }
 
 /// The open mount point. /proc, /sys and /dev must be real directories: an

@@ -14,34 +14,15 @@ use crate::sys::clone;
 mod checks;
 mod devices;
 mod display;
+mod error;
 mod exec;
 mod mounts;
 mod options;
 pub(crate) use devices::{Node, NodeKind};
+pub(crate) use error::PlanError;
 pub(crate) use exec::exec;
-pub(crate) use mounts::{CgroupMount, MountPlan, MountWhat};
-
-/// Why a configuration can't be carried out as it stands.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum PlanError {
-    /// A property that must be there.
-    #[error("cannot use the configuration: {0} is missing")]
-    Missing(&'static str),
-    /// A property this runtime doesn't carry out; ignoring it would be worse.
-    #[error("cannot use the configuration: {0} is not supported")]
-    Unsupported(String),
-    /// A value that makes no sense.
-    #[error("cannot use the configuration: {property} is {value:?}")]
-    Invalid {
-        /// Where.
-        property: &'static str,
-        /// What.
-        value: String,
-    },
-    /// A mount over a part of the kernel's own trees.
-    #[error("cannot mount over {}: it would hide what the kernel says", .0.display())]
-    OverKernelTree(PathBuf),
-}
+pub(crate) use mounts::{CgroupMount, IdMap, MountPlan, MountWhat};
+pub(crate) use options::WORDS as MOUNT_OPTIONS;
 
 /// What a container's first process is made of.
 #[derive(Debug, PartialEq)]
@@ -190,6 +171,7 @@ pub(crate) fn plan(spec: &Spec, around: &Surroundings) -> Result<Plan, PlanError
     let linux = spec.linux.as_ref().ok_or(PlanError::Missing("linux"))?;
     let root = spec.root.as_ref().ok_or(PlanError::Missing("root"))?;
     checks::refuse_what_is_not_built(spec)?;
+    checks::no_namespace_twice(&linux.namespaces)?;
     if !spec.creates(NamespaceType::Mount) {
         return Err(PlanError::Missing("a new mount namespace"));
     }
@@ -245,7 +227,8 @@ pub(crate) fn plan(spec: &Spec, around: &Surroundings) -> Result<Plan, PlanError
     when(true, Step::IsolateMounts(isolation));
     when(true, Step::AttachRoot);
 
-    let (mounts, own_dev, late) = mounts::plan(&spec.mounts, &around.cgroups)?;
+    let userns = new(NamespaceType::User).then_some(linux);
+    let (mounts, own_dev, late) = mounts::plan(&spec.mounts, &around.cgroups, userns)?;
     steps.extend(mounts.into_iter().map(|mount| Step::Mount(Box::new(mount))));
     let nodes = devices::plan(&linux.devices, own_dev, around.can_mknod)?;
     let mut when = |wanted: bool, step: Step| {

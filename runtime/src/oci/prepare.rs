@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use super::plan::{CgroupMount, MountPlan, MountWhat, NodeKind, Plan, Propagation, Step};
+use super::plan::{CgroupMount, IdMap, MountPlan, MountWhat, NodeKind, Plan, Propagation, Step};
 use super::spec::{IdMapping, NamespaceType};
 use crate::sys::{self, Cloned, MountAttr, attr, clone};
 
@@ -174,7 +174,7 @@ fn prepare_mount(
         MountWhat::Bind {
             source,
             recursive,
-            mappings,
+            ids,
         } => {
             let path = bundle.join(source);
             let error = |source| PrepareError::Source {
@@ -184,8 +184,8 @@ fn prepare_mount(
             };
             let tree = sys::clone_tree(&path, *recursive).map_err(error)?;
             set_up_tree(tree.as_fd(), mount).map_err(error)?;
-            if let Some((uids, gids)) = mappings {
-                map_ids(tree.as_fd(), uids, gids).map_err(|source| PrepareError::Mapping {
+            if let Some(ids) = ids {
+                map_ids(tree.as_fd(), ids).map_err(|source| PrepareError::Mapping {
                     target: mount.target.clone(),
                     source,
                 })?;
@@ -205,7 +205,7 @@ fn prepare_mount(
                 prepared.cgroups.insert(source.clone(), tree);
             }
         }
-        MountWhat::New { .. } => {}
+        MountWhat::New { .. } | MountWhat::Again => {}
     }
     Ok(())
 }
@@ -234,7 +234,8 @@ fn make_private_below(tree: BorrowedFd<'_>, recursive: bool) -> nix::Result<()> 
     }
 }
 
-fn set_attributes(tree: BorrowedFd<'_>, mount: &MountPlan) -> nix::Result<()> {
+/// Sets what is asked for, of the mount and of those below it.
+pub(crate) fn set_attributes(tree: BorrowedFd<'_>, mount: &MountPlan) -> nix::Result<()> {
     let options = &mount.options;
     let top = MountAttr {
         set: options.set,
@@ -258,7 +259,7 @@ fn set_attributes(tree: BorrowedFd<'_>, mount: &MountPlan) -> nix::Result<()> {
 
 /// Shifts the ids of a detached mount by a user namespace that exists only
 /// for this.
-fn map_ids(tree: BorrowedFd<'_>, uids: &[IdMapping], gids: &[IdMapping]) -> io::Result<()> {
+fn map_ids(tree: BorrowedFd<'_>, ids: &IdMap) -> io::Result<()> {
     let (wait, hold) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
     match sys::clone_process(clone::NEWUSER, None)? {
         Cloned::Child => {
@@ -268,7 +269,7 @@ fn map_ids(tree: BorrowedFd<'_>, uids: &[IdMapping], gids: &[IdMapping]) -> io::
             sys::exit_now(0)
         }
         Cloned::Parent { pid, pidfd } => {
-            let namespace = write_maps(pid.as_raw(), uids, gids)
+            let namespace = write_maps(pid.as_raw(), &ids.users, &ids.groups)
                 .and_then(|()| File::open(format!("/proc/{pid}/ns/user")));
             drop(hold);
             nix::sys::wait::waitid(
@@ -282,7 +283,7 @@ fn map_ids(tree: BorrowedFd<'_>, uids: &[IdMapping], gids: &[IdMapping]) -> io::
                 userns,
                 ..MountAttr::default()
             };
-            Ok(sys::set_mount(tree, change, true)?)
+            Ok(sys::set_mount(tree, change, ids.recursive)?)
         }
     }
 }

@@ -21,6 +21,9 @@ pub(crate) enum PrivilegeError {
     /// A name that is no limit.
     #[error("cannot use limit {0:?}: there is none by that name")]
     UnknownLimit(String),
+    /// A limit with two values.
+    #[error("cannot use limit {0:?}: process.rlimits has it twice, keep one")]
+    LimitTwice(String),
     /// The kernel refused ids.
     #[error("cannot take {what}")]
     Ids {
@@ -152,10 +155,15 @@ pub(crate) fn check(process: &Process) -> Result<(), PrivilegeError> {
             mask_of(names)?;
         }
     }
-    process
-        .rlimits
-        .iter()
-        .try_for_each(|limit| resource(&limit.kind).map(drop))
+    let mut rest = process.rlimits.as_slice();
+    while let Some((limit, others)) = rest.split_first() {
+        resource(&limit.kind)?;
+        if others.iter().any(|other| other.kind == limit.kind) {
+            return Err(PrivilegeError::LimitTwice(limit.kind.clone()));
+        }
+        rest = others;
+    }
+    Ok(())
 }
 
 /// Lets the user reopen its own standard pipes by name (/dev/stdout). Files
@@ -272,6 +280,31 @@ mod tests {
     fn capability_names_become_bits() {
         let names = ["CAP_CHOWN".to_owned(), "CAP_SYS_ADMIN".to_owned()];
         assert_eq!(mask_of(&names).unwrap(), 1 | 1 << 21);
+    }
+
+    #[test]
+    fn a_limit_is_given_once() {
+        let limit = |kind: &str, soft| Rlimit {
+            kind: kind.to_owned(),
+            hard: 9,
+            soft,
+        };
+        let checked = |rlimits: &[Rlimit]| {
+            let process = Process {
+                rlimits: rlimits.to_vec(),
+                ..Process::default()
+            };
+            check(&process).map_err(|error| error.to_string())
+        };
+        let (core, cpu) = (limit("RLIMIT_CORE", 1), limit("RLIMIT_CPU", 1));
+        assert_eq!(checked(&[core.clone(), cpu.clone()]), Ok(()));
+        let twice = Err(
+            "cannot use limit \"RLIMIT_CORE\": process.rlimits has it twice, keep one".to_owned(),
+        );
+        // The same value, another one, and not side by side.
+        assert_eq!(checked(&[core.clone(), core.clone()]), twice);
+        let other = limit("RLIMIT_CORE", 2);
+        assert_eq!(checked(&[core, cpu, other]), twice);
     }
 
     #[test]

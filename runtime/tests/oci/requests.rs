@@ -24,6 +24,10 @@ pub(crate) const TESTS: &[Test] = &[
         rlimit_refused,
     ),
     (
+        "a resource limit with two values is an error in a container and in an exec",
+        rlimit_twice,
+    ),
+    (
         "a default resource limit that can't be had is lowered and said",
         rlimit_clamped,
     ),
@@ -95,6 +99,29 @@ fn rlimit_refused() {
     );
 }
 
+fn rlimit_twice() {
+    let mut bundle = Bundle::new();
+    let limit = |soft| Rlimit {
+        kind: "RLIMIT_CORE".into(),
+        hard: 9,
+        soft,
+    };
+    bundle.process().rlimits = vec![limit(1), limit(2)];
+    let refused = "cannot use limit \"RLIMIT_CORE\": process.rlimits has it twice, keep one";
+    let text = bundle.program(&["sleep", "1000"]).refusal();
+    assert!(text.contains(refused), "{text}");
+
+    let process = bundle.dir.path().join("process.json");
+    std::fs::write(&process, serde_json::to_vec(bundle.process()).unwrap()).unwrap();
+    bundle.process().rlimits.clear();
+    bundle.up();
+    let output = bundle.exec(&["-p", process.to_str().unwrap()], &[]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains(refused), "{text}");
+    assert!(!output.status.success());
+    bundle.client().delete(&bundle.id, true).unwrap();
+}
+
 fn rlimit_clamped() {
     let mut bundle = Bundle::new();
     bundle.process().rlimits = vec![
@@ -146,7 +173,7 @@ fn user() {
 }
 
 /// A user namespace where root is 300000.
-fn map_ids(bundle: &mut Bundle) {
+pub(crate) fn map_ids(bundle: &mut Bundle) {
     let map = IdMapping {
         container_id: 0,
         host_id: 300_000,

@@ -1,7 +1,7 @@
 //! What a configuration may ask for.
 
 use super::PlanError;
-use crate::oci::spec::{NamespaceType, Spec};
+use crate::oci::spec::{Namespace, NamespaceType, Spec};
 
 /// What changes a namespace needs one that isn't the host's.
 pub(super) fn owned(
@@ -40,6 +40,22 @@ pub(super) fn refuse_what_is_not_built(spec: &Spec) -> Result<(), PlanError> {
         .is_some_and(|user| user.path.is_some())
     {
         return unsupported("joining a user namespace at create");
+    }
+    Ok(())
+}
+
+/// A second entry of one type would be a promise broken silently
+/// (config-linux.md, *Namespaces*).
+pub(super) fn no_namespace_twice(namespaces: &[Namespace]) -> Result<(), PlanError> {
+    let mut rest = namespaces;
+    while let Some((namespace, others)) = rest.split_first() {
+        if others.iter().any(|other| other.kind == namespace.kind) {
+            return Err(PlanError::Twice {
+                property: "linux.namespaces",
+                value: format!("{:?}", namespace.kind).to_lowercase(),
+            });
+        }
+        rest = others;
     }
     Ok(())
 }
@@ -141,6 +157,30 @@ mod tests {
         for (object, properties, refused) in cases {
             let refused = refused.map(|what| PlanError::Unsupported(what.to_owned()));
             assert_eq!(planned(object, &properties).err(), refused, "{properties}");
+        }
+    }
+
+    #[test]
+    fn a_namespace_may_be_asked_for_once_whether_made_or_joined() {
+        let joined = |kind: &str| json!({"type": kind, "path": format!("/proc/1/ns/{kind}")});
+        let made = |kind: &str| json!({"type": kind});
+        for kind in [
+            "pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time",
+        ] {
+            let once = json!({"namespaces": [made("mount")]});
+            assert_eq!(planned("/linux", &once).err(), None);
+            let text = format!(
+                "cannot use the configuration: linux.namespaces has {kind:?} twice, keep one"
+            );
+            for twice in [[made(kind), made(kind)], [made(kind), joined(kind)]] {
+                let mut namespaces = twice.to_vec();
+                if kind != "mount" {
+                    namespaces.insert(1, made("mount"));
+                }
+                let config = json!({"namespaces": namespaces});
+                let refused = planned("/linux", &config).unwrap_err().to_string();
+                assert_eq!(refused, text, "{config}");
+            }
         }
     }
 

@@ -79,7 +79,7 @@ pub(super) fn plan(
             special(libc::S_IFCHR, major, minor, 0o666, (0, 0)),
         );
     }
-    for device in devices {
+    for (index, device) in devices.iter().enumerate() {
         let invalid = || PlanError::Invalid {
             property: "linux.devices",
             value: device.path.display().to_string(),
@@ -93,11 +93,21 @@ pub(super) fn plan(
         if !device.path.is_absolute() || device.path.components().any(|c| c.as_os_str() == "..") {
             return Err(invalid());
         }
-        let number = |value: i64| u64::try_from(value).map_err(|_| invalid());
+        let number = |name, value: Option<i64>| {
+            let value = value.ok_or_else(|| PlanError::NoNumber {
+                index,
+                number: name,
+                kind: device.kind.clone(),
+            })?;
+            u64::try_from(value).map_err(|_| invalid())
+        };
         let (major, minor) = if format == libc::S_IFIFO {
             (0, 0)
         } else {
-            (number(device.major)?, number(device.minor)?)
+            (
+                number("major", device.major)?,
+                number("minor", device.minor)?,
+            )
         };
         let mode = device.file_mode.unwrap_or(0o666) & 0o7777;
         let owner = (device.uid.unwrap_or(0), device.gid.unwrap_or(0));
@@ -194,6 +204,29 @@ mod tests {
             };
             assert_eq!(planned(&config), Ok(made), "{config}");
         }
+    }
+
+    #[test]
+    fn a_device_without_a_number_is_refused_unless_it_is_a_fifo() {
+        for kind in ["c", "u", "b"] {
+            for (numbers, missing) in [
+                (json!({}), "major"),
+                (json!({"major": 10}), "minor"),
+                (json!({"minor": 229}), "major"),
+            ] {
+                let mut config = numbers;
+                config["type"] = kind.into();
+                config["path"] = "/dev/x".into();
+                let text = format!(
+                    "cannot use the configuration: linux.devices[0].{missing} is missing, \
+                     type {kind:?} needs it"
+                );
+                assert_eq!(planned(&config).unwrap_err().to_string(), text, "{config}");
+            }
+        }
+        // A zero that was written is a number.
+        let zero = json!({"path": "/dev/x", "type": "b", "major": 8, "minor": 0});
+        assert!(planned(&zero).is_ok());
     }
 
     #[test]

@@ -5,8 +5,11 @@ use std::path::{Component, Path, PathBuf};
 
 use super::options::{self, Options};
 use super::{PlanError, Propagation};
-use crate::oci::spec::{IdMapping, Mount};
+use crate::oci::spec::{Linux, Mount};
 use crate::sys::attr;
+
+mod ids;
+pub(crate) use ids::IdMap;
 
 /// One mount.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,8 +35,8 @@ pub(crate) enum MountWhat {
         /// As configured; relative to the bundle.
         source: PathBuf,
         recursive: bool,
-        /// User, group ids of an idmapped mount.
-        mappings: Option<(Vec<IdMapping>, Vec<IdMapping>)>,
+        /// The ids of an idmapped mount.
+        ids: Option<IdMap>,
     },
     /// A filesystem made in the container's namespaces.
     New {
@@ -43,6 +46,8 @@ pub(crate) enum MountWhat {
     },
     /// The container's own cgroups, prepared by the parent.
     Cgroup(Vec<CgroupMount>),
+    /// The mount that is there already, with other attributes.
+    Again,
 }
 
 /// One cgroup directory shown in the container.
@@ -77,14 +82,23 @@ const PROC_FILES: [&str; 11] = [
 /// Mounts in order; whether /dev is ours to fill; what turns read-only later.
 pub(super) type Planned = (Vec<MountPlan>, bool, Vec<PathBuf>);
 
-/// Plans the mounts of a configuration.
-pub(super) fn plan(mounts: &[Mount], cgroups: &[CgroupMount]) -> Result<Planned, PlanError> {
+/// Plans the mounts of a configuration. `userns`: what a new user namespace
+/// maps is there.
+pub(super) fn plan(
+    mounts: &[Mount],
+    cgroups: &[CgroupMount],
+    userns: Option<&Linux>,
+) -> Result<Planned, PlanError> {
     let mut planned = Vec::with_capacity(mounts.len() + 1);
     let mut late = Vec::new();
     let mut own_dev = None;
     for (index, mount) in mounts.iter().enumerate() {
-        let one = plan_one(index, mount, cgroups)?;
-        if one.target == Path::new("/dev") {
+        let one = plan_one(index, mount, cgroups, userns)?;
+        if one.what == MountWhat::Again {
+            if one.options.clear & attr::RDONLY != 0 {
+                late.retain(|target| *target != one.target);
+            }
+        } else if one.target == Path::new("/dev") {
             // A bind over /dev is the user's own doing, and theirs to fill.
             own_dev = Some(matches!(&one.what, MountWhat::New { kind, .. } if kind == "tmpfs"));
         }
@@ -116,31 +130,44 @@ fn bare_dev() -> MountPlan {
     }
 }
 
-fn plan_one(index: usize, mount: &Mount, cgroups: &[CgroupMount]) -> Result<MountPlan, PlanError> {
+fn plan_one(
+    index: usize,
+    mount: &Mount,
+    cgroups: &[CgroupMount],
+    userns: Option<&Linux>,
+) -> Result<MountPlan, PlanError> {
     let target = clean(&mount.destination);
     let mut options = options::parse(&mount.options);
     let kind = mount.kind.as_deref().unwrap_or("none");
-    if options.copy_up && kind != "tmpfs" {
+    if options.copy_up && (kind != "tmpfs" || options.remount) {
+        let what = if options.remount { "a remount" } else { kind };
         return Err(PlanError::Unsupported(format!(
-            "the mount option tmpcopyup on {kind}"
+            "the mount option tmpcopyup on {what}"
         )));
     }
-    let is_bind = options.bind.is_some() || kind == "bind";
-    check_kernel_trees(&target, kind, is_bind)?;
-    let mapped = !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty();
-    if mapped && !is_bind {
-        return Err(PlanError::Unsupported(
-            "an idmapped mount that is no bind".to_owned(),
-        ));
+    let again = options.remount;
+    let is_bind = !again && (options.bind.is_some() || kind == "bind");
+    if !again {
+        check_kernel_trees(&target, kind, is_bind)?;
     }
+    let ids = ids::plan(index, mount, &options, is_bind, userns)?;
     let source = mount.source.clone();
-    let what = if is_bind {
+    let what = if again {
+        // The superblock may be the host's, of a bind: with mount(2) one word
+        // here would turn a whole disk of the host read-only.
+        if let Some((key, _)) = options.data.first() {
+            return Err(PlanError::Unsupported(format!(
+                "{key:?} beside \"remount\" in mounts[{index}].options"
+            )));
+        }
+        MountWhat::Again
+    } else if is_bind {
         // The words of a bind that a filesystem would take mean nothing.
         options.data.clear();
         MountWhat::Bind {
             source: source.ok_or(PlanError::Missing("the source of a bind mount"))?,
             recursive: options.bind.unwrap_or(true),
-            mappings: mapped.then(|| (mount.uid_mappings.clone(), mount.gid_mappings.clone())),
+            ids,
         }
     } else if matches!(kind, "cgroup" | "cgroup2") {
         options.data.clear();
@@ -152,10 +179,16 @@ fn plan_one(index: usize, mount: &Mount, cgroups: &[CgroupMount]) -> Result<Moun
             source,
         }
     };
+    if matches!(what, MountWhat::New { .. } | MountWhat::Cgroup(_)) {
+        options.hold_for_one_mount();
+    }
     // Nodes and mount points have to be made on it first.
-    let read_only_later = matches!(what, MountWhat::New { .. })
-        && options.set & attr::RDONLY != 0
-        && matches!(kind, "tmpfs");
+    let written_first = match &what {
+        MountWhat::New { kind, .. } => kind == "tmpfs",
+        MountWhat::Again => [Path::new("/dev"), Path::new("/")].contains(&target.as_path()),
+        MountWhat::Bind { .. } | MountWhat::Cgroup(_) => false,
+    };
+    let read_only_later = written_first && options.set & attr::RDONLY != 0;
     if read_only_later {
         options.set &= !attr::RDONLY;
     }
@@ -211,16 +244,23 @@ impl fmt::Display for MountPlan {
             MountWhat::Bind {
                 source,
                 recursive,
-                mappings,
+                ids,
             } => write!(
                 f,
                 "{} {}{}",
                 if *recursive { "bind the tree" } else { "bind" },
                 source.display(),
-                if mappings.is_some() { " idmapped" } else { "" },
+                match ids {
+                    Some(IdMap {
+                        recursive: true, ..
+                    }) => " idmapped as a tree",
+                    Some(_) => " idmapped",
+                    None => "",
+                },
             )?,
             MountWhat::New { kind, .. } => write!(f, "mount {kind}")?,
             MountWhat::Cgroup(hierarchies) => write!(f, "show {} cgroups", hierarchies.len())?,
+            MountWhat::Again => f.write_str("change the mount")?,
         }
         write!(f, " at {}", self.target.display())?;
         // An error is read without them, a plan with.

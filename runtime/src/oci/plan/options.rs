@@ -17,14 +17,28 @@ pub(crate) struct Options {
     pub(crate) tree_clear: u64,
     /// Propagation and whether it is recursive.
     pub(crate) propagation: Option<(Propagation, bool)>,
+    /// `idmap` or `ridmap` was there; whether it is recursive.
+    pub(crate) idmap: Option<bool>,
+    /// Whether it is no new mount, but a change of the one that is there.
+    pub(crate) remount: bool,
     /// Whether what lies under the target is copied in.
     pub(crate) copy_up: bool,
     /// For the filesystem.
     pub(crate) data: Vec<(String, Option<String>)>,
 }
 
+impl Options {
+    /// Where nothing lies below, what holds for the tree holds for the mount.
+    pub(super) fn hold_for_one_mount(&mut self) {
+        let (set, clear) = (self.tree_set, self.tree_clear);
+        self.set = self.set & !clear | set;
+        self.clear = self.clear & !set | clear;
+        (self.tree_set, self.tree_clear) = (0, 0);
+    }
+}
+
 /// Attributes by name: set, cleared.
-const ATTRIBUTES: [(&str, u64, u64); 19] = [
+const ATTRIBUTES: [(&str, u64, u64); 18] = [
     ("ro", attr::RDONLY, 0),
     ("rw", 0, attr::RDONLY),
     ("nosuid", attr::NOSUID, 0),
@@ -43,7 +57,77 @@ const ATTRIBUTES: [(&str, u64, u64); 19] = [
     ("diratime", 0, attr::NODIRATIME),
     ("nosymfollow", attr::NOSYMFOLLOW, 0),
     ("symfollow", 0, attr::NOSYMFOLLOW),
-    ("defaults", 0, 0),
+];
+
+/// Words without an effect here: fsconfig(2) refuses them, being flags of
+/// mount(2) alone. `silent` and `loud` are about the kernel's log; `iversion`
+/// is for ext4, which counts changes whatever one says (Linux's 1ff20307393e).
+const WITHOUT_EFFECT: [&str; 6] = ["", "defaults", "iversion", "loud", "noiversion", "silent"];
+
+/// Every option that isn't a filesystem's own: the table of config.md.
+pub(crate) const WORDS: &[&str] = &[
+    "async",
+    "atime",
+    "bind",
+    "defaults",
+    "dev",
+    "diratime",
+    "dirsync",
+    "exec",
+    "idmap",
+    "iversion",
+    "lazytime",
+    "loud",
+    "mand",
+    "noatime",
+    "nodev",
+    "nodiratime",
+    "noexec",
+    "noiversion",
+    "nolazytime",
+    "nomand",
+    "norelatime",
+    "nostrictatime",
+    "nosuid",
+    "nosymfollow",
+    "private",
+    "ratime",
+    "rbind",
+    "rdev",
+    "rdiratime",
+    "relatime",
+    "remount",
+    "rexec",
+    "ridmap",
+    "rnoatime",
+    "rnodev",
+    "rnodiratime",
+    "rnoexec",
+    "rnorelatime",
+    "rnostrictatime",
+    "rnosuid",
+    "rnosymfollow",
+    "ro",
+    "rprivate",
+    "rrelatime",
+    "rro",
+    "rrw",
+    "rshared",
+    "rslave",
+    "rstrictatime",
+    "rsuid",
+    "rsymfollow",
+    "runbindable",
+    "rw",
+    "shared",
+    "silent",
+    "slave",
+    "strictatime",
+    "suid",
+    "symfollow",
+    "sync",
+    "tmpcopyup",
+    "unbindable",
 ];
 
 /// Sorts options out; of two that contradict, the later wins.
@@ -63,9 +147,13 @@ pub(crate) fn parse(words: &[String]) -> Options {
             match word.as_str() {
                 "bind" => options.bind = Some(options.bind.unwrap_or(false)),
                 "rbind" => options.bind = Some(true),
+                "idmap" => options.idmap = Some(false),
+                "ridmap" => options.idmap = Some(true),
+                "remount" => options.remount = true,
                 "tmpcopyup" => options.copy_up = true,
-                // The kernel's own superblock flags without a per-mount form.
-                "async" | "noiversion" | "norelaxed" | "" => {}
+                known if WITHOUT_EFFECT.contains(&known) => {}
+                // Superblock flags (`sync`, `lazytime`, …) are among them: the
+                // kernel takes those for any filesystem, the later wins.
                 other => {
                     let (key, value) = match other.split_once('=') {
                         Some((key, value)) => (key, Some(value.to_owned())),
@@ -80,107 +168,4 @@ pub(crate) fn parse(words: &[String]) -> Options {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parsed(words: &[&str]) -> Options {
-        parse(
-            &words
-                .iter()
-                .map(|word| (*word).to_owned())
-                .collect::<Vec<_>>(),
-        )
-    }
-
-    #[test]
-    fn attributes_and_data_are_told_apart() {
-        let options = parsed(&["nosuid", "ro", "mode=755", "newinstance"]);
-        assert_eq!(options.set, attr::NOSUID | attr::RDONLY);
-        assert_eq!(
-            options.data,
-            [
-                ("mode".into(), Some("755".into())),
-                ("newinstance".into(), None)
-            ]
-        );
-    }
-
-    #[test]
-    fn the_later_of_two_contradicting_options_wins() {
-        assert_eq!(parsed(&["ro", "rw"]).set, 0);
-        assert_eq!(parsed(&["rw", "ro"]).set, attr::RDONLY);
-        assert_eq!(parsed(&["rw", "ro"]).clear, 0);
-    }
-
-    #[test]
-    fn access_time_policies_replace_each_other() {
-        let options = parsed(&["noatime", "strictatime"]);
-        assert_eq!(
-            (options.set, options.clear),
-            (attr::STRICTATIME, attr::ATIME)
-        );
-    }
-
-    #[test]
-    fn an_r_in_front_means_the_tree() {
-        let options = parsed(&["rbind", "rro", "rprivate"]);
-        assert_eq!(options.bind, Some(true));
-        assert_eq!((options.set, options.tree_set), (0, attr::RDONLY));
-        assert_eq!(options.propagation, Some((Propagation::Private, true)));
-    }
-
-    #[test]
-    fn words_set_and_clear_the_kernel_s_attributes_and_with_an_r_those_of_the_tree() {
-        use libc::{
-            MOUNT_ATTR__ATIME as ATIME, MOUNT_ATTR_NOATIME as NOATIME, MOUNT_ATTR_NODEV as NODEV,
-            MOUNT_ATTR_NODIRATIME as NODIRATIME, MOUNT_ATTR_NOEXEC as NOEXEC,
-            MOUNT_ATTR_NOSUID as NOSUID, MOUNT_ATTR_NOSYMFOLLOW as NOSYMFOLLOW,
-            MOUNT_ATTR_RDONLY as RDONLY, MOUNT_ATTR_RELATIME as RELATIME,
-            MOUNT_ATTR_STRICTATIME as STRICTATIME,
-        };
-        for (words, set, clear) in [
-            // config.md, *Linux mount options*; mount_setattr(2).
-            (&["ro"][..], RDONLY, 0),
-            (&["rw"], 0, RDONLY),
-            (&["nosuid"], NOSUID, 0),
-            (&["suid"], 0, NOSUID),
-            (&["nodev"], NODEV, 0),
-            (&["dev"], 0, NODEV),
-            (&["noexec"], NOEXEC, 0),
-            (&["exec"], 0, NOEXEC),
-            (&["nodiratime"], NODIRATIME, 0),
-            (&["diratime"], 0, NODIRATIME),
-            (&["nosymfollow"], NOSYMFOLLOW, 0),
-            (&["symfollow"], 0, NOSYMFOLLOW),
-            // One of three policies: the kernel takes a new one only with the
-            // whole field cleared. Without either of the others it is relatime.
-            (&["noatime"], NOATIME, ATIME),
-            (&["strictatime"], STRICTATIME, ATIME),
-            (&["relatime"], RELATIME, ATIME),
-            (&["atime"], RELATIME, ATIME),
-            (&["nostrictatime"], RELATIME, ATIME),
-            (&["norelatime"], RELATIME, ATIME),
-            // More than one word.
-            (&["ro", "nosuid"], RDONLY | NOSUID, 0),
-            (&["rw", "suid"], 0, RDONLY | NOSUID),
-            (&["ro", "suid"], RDONLY, NOSUID),
-            (&["suid", "ro"], RDONLY, NOSUID),
-            (&["ro", "rw"], 0, RDONLY),
-            (&["rw", "ro"], RDONLY, 0),
-            (&["noatime", "relatime"], RELATIME, ATIME),
-            (&["noatime", "strictatime"], STRICTATIME, ATIME),
-            (&["nodev", "noatime"], NODEV | NOATIME, ATIME),
-            // Said twice is said.
-            (&["ro", "ro"], RDONLY, 0),
-            (&["rw", "rw"], 0, RDONLY),
-        ] {
-            let own = parsed(words);
-            assert_eq!((own.set, own.clear), (set, clear), "{words:?}");
-            assert_eq!((own.tree_set, own.tree_clear), (0, 0), "{words:?}");
-            let tree: Vec<String> = words.iter().map(|word| format!("r{word}")).collect();
-            let whole = parse(&tree);
-            assert_eq!((whole.tree_set, whole.tree_clear), (set, clear), "{tree:?}");
-            assert_eq!((whole.set, whole.clear), (0, 0), "{tree:?}");
-        }
-    }
-}
+mod tests;

@@ -119,12 +119,12 @@ pub struct Device {
     pub kind: String,
     /// Absolute path inside.
     pub path: PathBuf,
-    /// Major number.
-    #[serde(default)]
-    pub major: i64,
-    /// Minor number.
-    #[serde(default)]
-    pub minor: i64,
+    /// Major number; only a `p` has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub major: Option<i64>,
+    /// Minor number; only a `p` has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minor: Option<i64>,
     /// Permissions; 0666 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_mode: Option<u32>,
