@@ -29,8 +29,9 @@ const REBUILD: &str = "\
 The same files into an image from scratch: *small* is two (busybox and a passwd
 file), the other has 20,000 files of 10 kB in 200 folders besides, 200 MB. The
 first build is the round to warm up. *Unchanged* builds again; *one file changed*
-appends a line to one of the 20,000 before each build, outside the time. The image
-is in the store after each, unpacked or not, without an archive written. podman
+appends a line to one of the 20,000 before each build, outside the time. *Nothing
+cached* is the same with `--no-cache`; holdall's layers are compressed then, and what
+the others keep is not. The image is in the store after each, unpacked or not, without an archive written. podman
 build is buildah's code, and only measured on the small one. docker build is the
 daemon's own builder, as Debian packages no buildx.";
 
@@ -165,12 +166,17 @@ pub(super) fn rebuild(world: &World) -> Result<Group> {
     let store = &Store::new(world)?;
     let docker = &Docker::start(&world.dir("docker")?)?;
     let dir = &world.dir("said")?;
-    let build = |project: &'static str, peers: &'static [&'static str], budget: Option<f64>| {
+    type Words = &'static [&'static str];
+    let build_with = |flags: Words, project: &'static str, peers: Words, budget: Option<f64>| {
         let project = if project == "small" { small } else { large };
+        let ours = move || {
+            let mut command = ours(world)?;
+            timed(command.args(["build", "-q"]).args(flags).arg(project), dir)
+        };
         let mut contestants = vec![Contestant {
             who: OURS,
             budget: None,
-            run: Box::new(move || timed(ours(world)?.args(["build", "-q"]).arg(project), dir)),
+            run: Box::new(ours),
         }];
         let there = |who: &&&str| match **who {
             "docker" => docker.is_some(),
@@ -190,12 +196,13 @@ pub(super) fn rebuild(world: &World) -> Result<Group> {
                     if *who != "docker" {
                         command.arg("--layers");
                     }
-                    timed(command.arg(project), dir)
+                    timed(command.args(flags).arg(project), dir)
                 }),
             });
         }
         contestants
     };
+    let build = |project, peers, budget| build_with(&[], project, peers, budget);
     let mut first = in_turn(
         "small, unchanged",
         Unit::Seconds,
@@ -228,6 +235,12 @@ pub(super) fn rebuild(world: &World) -> Result<Group> {
         touched,
     )?;
     third.limit = Some(0.6);
+    let fourth = in_turn(
+        "20,000 files of 200 MB, nothing cached",
+        Unit::Seconds,
+        3,
+        build_with(&["--no-cache"], "large", &["buildah", "docker"], Some(0.5)),
+    )?;
     let commands = [
         (OURS, "holdall build -q DIR"),
         ("podman", "podman build -q --layers -t bench DIR"),
@@ -238,7 +251,7 @@ pub(super) fn rebuild(world: &World) -> Result<Group> {
         "An image built again",
         REBUILD,
         &commands,
-        vec![first, second, third],
+        vec![first, second, third, fourth],
     ))
 }
 

@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::{chdir, fchdir, pivot_root, setsid};
 
-use super::channel::{Channel, Message};
+use super::channel::{self, Channel, Message};
 use super::failure::StepFailure;
 use super::hooks;
 use super::mounts::{self, Mask};
@@ -267,15 +267,11 @@ impl Child<'_> {
         self.channel.send(&Message::Ready, None)?;
         match &self.start {
             StartBy::Channel => self.channel.expect(&Message::Start)?,
-            StartBy::Fifo(fifo) => loop {
-                match nix::unistd::read(fifo, &mut [0]) {
-                    Err(Errno::EINTR) => {}
-                    other => {
-                        other?;
-                        break;
-                    }
-                }
-            },
+            StartBy::Fifo(fifo) => {
+                // Words from here on are for whoever reads standard error.
+                self.channel.hang_up();
+                channel::await_byte(fifo)?;
+            }
         }
         Ok(())
     }

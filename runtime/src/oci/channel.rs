@@ -8,8 +8,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
-    sendmsg, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType,
+    recvmsg, sendmsg, shutdown, socketpair,
 };
 use serde::{Deserialize, Serialize};
 
@@ -155,6 +155,13 @@ impl Channel {
         Ok(())
     }
 
+    /// Sends nothing more: the other side stops listening, and may do so before
+    /// or after our next word.
+    pub(crate) fn hang_up(&self) {
+        // Of a socket that is connected or was; the next word finds out.
+        let _: nix::Result<()> = shutdown(self.0.as_raw_fd(), Shutdown::Write);
+    }
+
     /// Waits for this message and no other.
     pub(crate) fn expect(&self, wanted: &Message) -> Result<(), ChannelError> {
         let (message, _) = self.receive()?;
@@ -169,6 +176,16 @@ impl Channel {
 impl AsFd for Channel {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+/// Waits for a byte that says go on; none where the other side is gone.
+pub(crate) fn await_byte(from: impl AsFd) -> nix::Result<usize> {
+    loop {
+        match nix::unistd::read(&from, &mut [0]) {
+            Err(Errno::EINTR) => {}
+            other => return other,
+        }
     }
 }
 
@@ -191,6 +208,17 @@ mod tests {
         assert_eq!(other.receive().unwrap().0, Message::Ready);
         assert!(matches!(other.receive().unwrap().0, Message::Failed { .. }));
         drop(one);
+        assert!(matches!(other.receive(), Err(ChannelError::Gone)));
+    }
+
+    #[test]
+    fn who_has_hung_up_reaches_nobody_though_the_other_side_is_there() {
+        let (one, other) = Channel::pair().unwrap();
+        one.send(&Message::Ready, None).unwrap();
+        one.hang_up();
+        let late = one.send(&Message::Ready, None);
+        assert!(matches!(late, Err(ChannelError::Gone)), "{late:?}");
+        assert_eq!(other.receive().unwrap().0, Message::Ready);
         assert!(matches!(other.receive(), Err(ChannelError::Gone)));
     }
 

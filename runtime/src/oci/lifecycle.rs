@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::cgroup::CgroupError;
-use super::channel::{ChannelError, Message};
+use super::channel::{self, ChannelError, Message};
 use super::create::{self, CreateError, Request, Waiting};
 use super::foreground::{self, OnSignal, Signals};
 use super::hooks;
@@ -124,12 +124,7 @@ pub(crate) fn create(
 
 /// Waits for the word; false where nobody is left to say it.
 fn is_said(word: &OwnedFd) -> bool {
-    loop {
-        match nix::unistd::read(word, &mut [0]) {
-            Err(Errno::EINTR) => {}
-            other => return other.is_ok_and(|count| count == 1),
-        }
-    }
+    channel::await_byte(word).is_ok_and(|count| count == 1)
 }
 
 /// Ends a container that waits, and takes everything back.
