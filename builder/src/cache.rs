@@ -147,6 +147,12 @@ impl Cache {
         Ok(Self { dir })
     }
 
+    /// Removes the folders of builds that could not do so themselves, as
+    /// [`Cache::workspace`] does beside more.
+    pub(crate) fn sweep(&self) -> Result<(), CacheError> {
+        workspace::sweep_folders(&self.dir)
+    }
+
     /// A folder for one build.
     pub(crate) fn workspace(&self) -> Result<Workspace, CacheError> {
         Workspace::create(&self.dir)

@@ -162,6 +162,7 @@ pub fn build(build: &Build<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Bu
     let tags = prepared.tags(build)?;
     let (image, ran, cached) = match inspect::finished(build, &cache, &prepared) {
         Some(image) => {
+            cache.sweep()?;
             let count = prepared.steps.count();
             for (at, name) in prepared.steps.names().enumerate() {
                 progress(Progress::Cached {

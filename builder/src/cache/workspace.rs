@@ -21,13 +21,7 @@ pub(crate) struct Workspace {
 impl Workspace {
     /// Makes one, after removing those of builds that are dead.
     pub(super) fn create(cache: &Path) -> Result<Self, CacheError> {
-        // Nobody sweeps between the making of a folder and of its lock.
-        let gate_path = cache.join("lock");
-        let gate = open_lock(&gate_path).and_then(|gate| gate.lock().map(|()| gate));
-        let _gate = gate.map_err(|source| CacheError::Lock {
-            path: gate_path,
-            source,
-        })?;
+        let _gate = gate(cache)?;
         sweep(cache);
         let path =
             nix::unistd::mkdtemp(&cache.join(format!("{PREFIX}XXXXXX"))).map_err(|errno| {
@@ -91,6 +85,23 @@ impl Drop for Workspace {
     }
 }
 
+/// Held so that nobody sweeps between the making of a folder and of its lock.
+fn gate(cache: &Path) -> Result<File, CacheError> {
+    let path = cache.join("lock");
+    let gate = open_lock(&path).and_then(|gate| gate.lock().map(|()| gate));
+    gate.map_err(|source| CacheError::Lock { path, source })
+}
+
+/// For a build with nothing to do, which makes no folder: removes those of
+/// builds that could not.
+pub(super) fn sweep_folders(cache: &Path) -> Result<(), CacheError> {
+    if !dead_folders(cache).is_empty() {
+        let _gate = gate(cache)?;
+        sweep(cache);
+    }
+    Ok(())
+}
+
 fn open_lock(path: &Path) -> io::Result<File> {
     File::options()
         .create(true)
@@ -119,6 +130,13 @@ fn sweep(cache: &Path) {
 pub(crate) fn left_behind(cache: &Path) -> Vec<PathBuf> {
     let records = RECORDS.map(|name| half_written(&cache.join(name)));
     let mut found: Vec<PathBuf> = records.into_iter().flatten().collect();
+    found.extend(dead_folders(cache));
+    found
+}
+
+/// The folders whose lock nobody holds.
+fn dead_folders(cache: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
     let entries = std::fs::read_dir(cache).into_iter().flatten().flatten();
     for entry in entries {
         let name = entry.file_name();
@@ -157,6 +175,18 @@ mod tests {
         workspace.folder("upper").unwrap();
         assert_eq!(folders(dir.path()), 1);
         drop(workspace);
+        assert_eq!(folders(dir.path()), 0);
+    }
+
+    #[test]
+    fn a_build_with_nothing_to_do_sweeps_what_another_could_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let running = Workspace::create(dir.path()).unwrap();
+        std::fs::create_dir_all(dir.path().join("tmp-aaaaaa/upper")).unwrap();
+        std::fs::write(dir.path().join("tmp-aaaaaa/lock"), b"").unwrap();
+        sweep_folders(dir.path()).unwrap();
+        assert_eq!(folders(dir.path()), 1);
+        drop(running);
         assert_eq!(folders(dir.path()), 0);
     }
 
