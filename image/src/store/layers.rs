@@ -1,5 +1,6 @@
 //! Layers: blobs by digest, directories by diff ID.
 
+use std::cmp::Reverse;
 use std::io::{self, Read};
 use std::num::NonZero;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -192,6 +193,8 @@ impl Store {
                 missing.push((layer, diff_id));
             }
         }
+        // The largest first, or it may keep one busy while the others are done.
+        missing.sort_by_key(|(layer, _)| Reverse(layer.size));
         self.mark_unsynced(missing.iter().map(|(_, diff_id)| *diff_id))?;
         let threads = 1 + thread::available_parallelism().map_or(1, NonZero::get);
         let next = AtomicUsize::new(0);
