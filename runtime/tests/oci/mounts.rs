@@ -163,16 +163,16 @@ fn idmapped_tree_apart() {
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     mount(nothing, "/", nothing, private, nothing).unwrap();
     let source = tempfile::tempdir().unwrap();
-    let top = source.path();
-    let on_tmpfs = |path: &Path| {
-        let flags = MsFlags::empty();
-        mount(Some("tmpfs"), path, Some("tmpfs"), flags, nothing).unwrap();
-        fs::write(path.join("f"), "").unwrap();
-    };
-    on_tmpfs(top);
+    let (top, other) = (&source.path().join("top"), &source.path().join("other"));
+    for folder in [top, &top.join("below"), other] {
+        fs::create_dir(folder).unwrap();
+        fs::write(folder.join("f"), "").unwrap();
+    }
+    // Binds: a tmpfs can be idmapped since Linux 6.3 only.
+    let flags = MsFlags::MS_BIND;
+    mount(Some(top), top, nothing, flags, nothing).unwrap();
     let _mounted = Mounted(top);
-    fs::create_dir(top.join("below")).unwrap();
-    on_tmpfs(&top.join("below"));
+    mount(Some(other), &top.join("below"), nothing, flags, nothing).unwrap();
     let map = vec![IdMapping {
         container_id: 0,
         host_id: 500,
