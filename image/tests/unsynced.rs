@@ -59,6 +59,11 @@ impl Unpacked {
         fs::write(self.layers[0].join("f"), "").expect("emptied");
     }
 
+    fn is_believed(&self, at: usize) -> bool {
+        let believed = self.room.store.is_unpacked(self.diff_id(at));
+        believed.expect("looked")
+    }
+
     fn first(&self) -> String {
         fs::read_to_string(self.layers[0].join("f")).expect("the file")
     }
@@ -84,31 +89,15 @@ fn a_new_layer_is_marked_with_its_boot_until_it_is_synced() {
     here.room.store.sync_layers().expect("synced");
     assert_eq!(marks(&here.folder()), [""; 0]);
     assert_eq!(here.room.store.unsynced_since().expect("looked"), None);
-    assert!(
-        here.room
-            .store
-            .is_unpacked(here.diff_id(0))
-            .expect("looked")
-    );
+    assert!(here.is_believed(0));
 }
 
 #[test]
 fn a_layer_that_another_boot_left_unsynced_is_unpacked_again() {
     let here = Unpacked::new();
     here.cut();
-    assert!(
-        !here
-            .room
-            .store
-            .is_unpacked(here.diff_id(0))
-            .expect("looked")
-    );
-    assert!(
-        here.room
-            .store
-            .is_unpacked(here.diff_id(1))
-            .expect("looked")
-    );
+    assert!(!here.is_believed(0));
+    assert!(here.is_believed(1));
     let again = open(here.room.dir.path());
     assert_eq!(
         again.unpacked_layers(&here.image).expect("unpacked"),
@@ -130,22 +119,10 @@ fn a_mark_that_was_cut_or_is_no_mark_is_another_boots() {
         "x".repeat(5000),
     ] {
         fs::write(here.mark(0), text).expect("marked");
-        assert!(
-            !here
-                .room
-                .store
-                .is_unpacked(here.diff_id(0))
-                .expect("looked")
-        );
+        assert!(!here.is_believed(0));
     }
     fs::write(here.mark(0), [0xff; 36]).expect("marked");
-    assert!(
-        !here
-            .room
-            .store
-            .is_unpacked(here.diff_id(0))
-            .expect("looked")
-    );
+    assert!(!here.is_believed(0));
 }
 
 #[test]
@@ -165,12 +142,7 @@ fn what_the_disk_refused_is_believed_in_this_boot_and_never_called_synced() {
             .and_then(|name| name.to_str())
             .expect("a name")]
     );
-    assert!(
-        here.room
-            .store
-            .is_unpacked(here.diff_id(0))
-            .expect("looked")
-    );
+    assert!(here.is_believed(0));
     assert_eq!(here.room.store.unsynced_since().expect("looked"), None);
 }
 
@@ -188,12 +160,7 @@ fn a_directory_becomes_the_layer_that_another_boot_left_unsynced() {
         .expect("adopted");
     assert_eq!(adopted, here.layers[0]);
     assert_eq!(here.first(), "one");
-    assert!(
-        here.room
-            .store
-            .is_unpacked(here.diff_id(0))
-            .expect("looked")
-    );
+    assert!(here.is_believed(0));
 }
 
 #[test]
